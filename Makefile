@@ -1,0 +1,47 @@
+# Every target works from a fresh clone: the environment is made from the lock first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 " + "setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY)  ## draw a synthetic EM stack, then fit, test and predict on it; no download
+	$(BIN)/python -m segmentation synthesize --out data/demo --overwrite
+	$(BIN)/python -m segmentation fit --config configs/demo.yaml
+	$(BIN)/python -m segmentation test --config configs/demo.yaml --ckpt_path best
+	$(BIN)/python -m segmentation predict data/demo/images --ckpt_path best --config configs/demo.yaml --out data/demo/predictions --write labels,overlay --overwrite
+
+test: lint  ## lint, types and all tests; no network
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## training speed against a bare PyTorch loop
+	$(BIN)/python benchmarks/fit_speed.py
+
+lock:  ## resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras --upgrade --output-file requirements.lock pyproject.toml
+
+clean:  ## remove caches; runs and data stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info

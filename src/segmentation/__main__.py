@@ -1,0 +1,112 @@
+"""The table of commands. A command's code is imported only when it is called."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
+
+from segmentation import __version__
+from segmentation.errors import InputError
+
+TRAINER_COMMANDS = {
+    "fit": "train on images and masks",
+    "validate": "score a checkpoint on the validation samples",
+    "test": "score a checkpoint on the test samples",
+}
+FUNCTION_COMMANDS = {
+    "predict": "label images, folders and stacks with a checkpoint",
+    "synthesize": "draw the synthetic EM stack of the demo into a folder",
+}
+"""Each is the function of its name in ``commands/<name>.py``."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        args: Command and arguments; those of the process by default.
+
+    Returns:
+        Exit status: 0, 1 for wrong input, 143 when stopped by SIGTERM. A misspelt argument exits with 2.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if args[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        return _run(args)
+    except InputError as error:
+        if os.environ.get("SEGMENTATION_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: list[str]) -> int:
+    command = args[0]
+    if command in TRAINER_COMMANDS:
+        return int(import_module("segmentation.cli").run(args))
+    if command in FUNCTION_COMMANDS:
+        call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:])
+        return 0
+    raise InputError(f"unknown command {command!r}; commands: {', '.join(TRAINER_COMMANDS | FUNCTION_COMMANDS)}")
+
+
+def call(function: Callable[..., None], args: list[str]) -> None:
+    """Call a typed function with command-line arguments.
+
+    Args:
+        function: Its parameters before ``*`` are lists and become positional, the others ``--name``.
+        args: The arguments.
+
+    Raises:
+        InputError: For a missing, unknown or wrong argument.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parameters = signature(function).parameters
+    positional = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    flags = [f"--{name}" for name, parameter in parameters.items() if parameter.default is False]
+    parser = ArgumentParser(
+        prog=f"python -m segmentation {function.__name__}",
+        description=(function.__doc__ or "").split("Args:")[0],
+        exit_on_error=False,
+    )
+    for name in positional:
+        parser.add_argument(name, nargs="+", type=str)
+    parser.add_function_arguments(function, skip=set(positional))
+    try:
+        config = parser.parse_args(_with_values(args, flags))
+    except ArgumentError as error:
+        raise InputError(f"{error} ({parser.prog} --help lists the arguments)") from error
+    function(**parser.instantiate_classes(config))
+
+
+def _with_values(args: list[str], flags: list[str]) -> list[str]:
+    """``--overwrite`` alone means ``--overwrite true``."""
+    following = [*args[1:], "--"]
+    pairs = zip(args, following, strict=True)
+    return [word for arg, after in pairs for word in ([arg, "true"] if arg in flags and after[:1] == "-" else [arg])]
+
+
+def _help() -> str:
+    rows = [f"  {name:<12}{text}" for name, text in (TRAINER_COMMANDS | FUNCTION_COMMANDS).items()]
+    return "\n".join(
+        [
+            f"segmentation {__version__}: image segmentation with PyTorch Lightning",
+            "",
+            "usage: python -m segmentation COMMAND [arguments]    (COMMAND --help lists them)",
+            "",
+            *rows,
+            "",
+            "first steps: python -m segmentation fit --config configs/demo.yaml",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""A loss that is NaN or infinite stops the run before it reaches a checkpoint."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from segmentation.errors import InputError
+
+
+class StopOnNonFiniteLoss(Callback):
+    """Keeps a flag on the device and reads it seldom, since each reading waits for the device."""
+
+    def __init__(self) -> None:
+        self._bad: Tensor | None = None
+        self._ids: list[str] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update the flag; read it every ``log_every_n_steps`` batches."""
+        bad = ~torch.isfinite(outputs["loss"].detach())
+        self._bad = bad if self._bad is None else self._bad | bad
+        self._ids += batch["id"]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined] # set where mypy does not see it
+        if (batch_idx + 1) % every == 0:
+            self._read()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Read the flag before anything is written."""
+        self._read()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the flag."""
+        self._read()
+
+    def _read(self) -> None:
+        ids, self._ids = self._ids, []
+        bad, self._bad = self._bad, None
+        if bad is not None and bool(bad):
+            shown = ", ".join(dict.fromkeys(ids))
+            raise InputError(
+                f"the loss became NaN or infinite on one of these samples: {shown}. No checkpoint was written. "
+                "Lower model.lr, set trainer.gradient_clip_val: 1.0 or trainer.precision: 32-true, "
+                "and look at these samples"
+            )

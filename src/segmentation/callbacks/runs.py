@@ -1,0 +1,139 @@
+"""Run folders: ``runs/<config name>/<time>/``. Only ``fit`` makes one; nothing in one is overwritten."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from segmentation.callbacks.checkpoints import FOLDER
+from segmentation.data.splits import write_split
+from segmentation.errors import InputError
+
+ROOT = "runs"
+CONFIG = "config.yaml"
+SPLIT = "split.json"
+_HANDED_ON = "SEGMENTATION_RUN_FOLDER"
+
+
+def new_folder(parent: Path, prefix: str = "") -> Path:
+    """A folder name that does not exist yet, from the time.
+
+    The processes that Lightning starts for further devices get the first process's choice.
+    """
+    if _HANDED_ON in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
+        return Path(os.environ[_HANDED_ON])
+    stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    folder = next(parent / name for name in names if not (parent / name).exists())
+    os.environ[_HANDED_ON] = str(folder)
+    return folder
+
+
+def run_name(configs: list[str], source: str) -> str:
+    """What a run is called: its first config's stem; the data set's class without a config."""
+    if not configs:
+        return source.rsplit(".", 1)[-1]
+    path = Path(configs[0])
+    if path.stem.startswith("config") and (path.parent / FOLDER).is_dir():  # the saved config of a run
+        return path.absolute().parent.parent.name
+    return path.stem
+
+
+def run_of(ckpt_path: Path) -> Path:
+    """The run folder of a checkpoint; its own folder when it lies in no run."""
+    return ckpt_path.parent.parent if ckpt_path.parent.name == FOLDER else ckpt_path.parent
+
+
+def config_beside(ckpt_path: Path) -> Path | None:
+    """The config.yaml of the run that wrote a checkpoint, if it is there."""
+    path = run_of(ckpt_path) / CONFIG
+    return path if path.is_file() else None
+
+
+def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Path:
+    """The ``best`` or ``last`` checkpoint of the newest run with this split.
+
+    Args:
+        which: ``best`` or ``last``.
+        parent: ``runs/<config name>``.
+        split: Of the current data; a run of another split trained on other samples.
+
+    Raises:
+        InputError: Naming the runs that were considered.
+    """
+    candidates = sorted(parent.glob(f"*/{FOLDER}/{which}.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in candidates:
+        if _stored_split(run_of(path)) == split:
+            return path
+    if not candidates:
+        raise InputError(f"--ckpt_path {which}: no {parent}/*/{FOLDER}/{which}.ckpt; run fit first or give a file")
+    shown = "\n  ".join(map(str, candidates[:10]))
+    raise InputError(
+        f"--ckpt_path {which}: the split of these data (data.fold, data.split_file, files) is that of no run in "
+        f"{parent}; give one of these files, or fit anew:\n  {shown}"
+    )
+
+
+def _stored_split(run: Path) -> Any:
+    try:
+        return json.loads((run / SPLIT).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def make_folder(folder: Path) -> None:
+    """Create a run folder.
+
+    Raises:
+        InputError: When it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the run folder {folder} cannot be written ({error.strerror or error}); "
+            "set trainer.default_root_dir to a folder that can"
+        ) from error
+
+
+class RunFolder(SaveConfigCallback):
+    """Writes the resolved config and the split into the run folder, and the config to every logger.
+
+    Args:
+        parser: Of the command.
+        config: Resolved.
+        folder: Of the run.
+        resumed: Continue in an existing run: the config becomes config-resume1.yaml.
+    """
+
+    def __init__(self, parser: Any, config: Any, folder: Path, resumed: bool = False) -> None:
+        super().__init__(parser, config)
+        self.folder = folder
+        self.resumed = resumed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write, on rank 0 and in ``fit`` only."""
+        if not trainer.is_global_zero or stage != "fit":
+            return
+        fresh = self.config.clone()
+        fresh.ckpt_path = None  # the saved config starts anew
+        text = self.parser.dump(fresh, skip_none=False)
+        self._config_path().write_text(text)
+        if not self.resumed:
+            write_split(self.folder / SPLIT, trainer.datamodule.split)  # type: ignore[attr-defined] # set by the CLI
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+    def _config_path(self) -> Path:
+        if not self.resumed:
+            return self.folder / CONFIG
+        numbers = range(1, 10_000)
+        return next(path for number in numbers if not (path := self.folder / f"config-resume{number}.yaml").exists())

@@ -1,0 +1,120 @@
+"""The scores in the terminal and in scores.json, and a warning when a network predicts one class only."""
+
+import json
+import math
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from rich.console import Console
+from rich.table import Table
+
+from segmentation.callbacks.checkpoints import Checkpoints
+from segmentation.model.module import SegmentationModule
+
+BY_CLASS = ("iou", "dice", "precision", "recall")
+
+
+class ScoreTable(Callback):
+    """Prints and writes the scores: of ``fit`` those of the best checkpoint.
+
+    Args:
+        folder: Where ``scores.json`` goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._best: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, float]:
+        """The best scores, so that a resumed run knows them."""
+        return self._best
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take them back."""
+        self._best = state_dict
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the scores when they are the best, or show them after ``validate``."""
+        if trainer.sanity_checking:
+            return
+        scores = _of_stage(trainer, "val/")
+        if trainer.state.fn == "validate":
+            self._show(trainer, pl_module, scores, "validation")
+        elif not self._best or self._improved(trainer, scores):
+            self._best = scores | {"epoch": float(trainer.current_epoch)}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the best scores."""
+        if self._best:
+            self._show(trainer, pl_module, self._best, "validation, best checkpoint")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the scores."""
+        on_validation = trainer.datamodule.tests_on_validation  # type: ignore[attr-defined] # set by the CLI
+        title = "validation samples, selected on these data" if on_validation else "test"
+        self._show(trainer, pl_module, _of_stage(trainer, "test/"), title)
+
+    def _improved(self, trainer: Trainer, scores: dict[str, float]) -> bool:
+        checkpoints = trainer.checkpoint_callback
+        assert isinstance(checkpoints, Checkpoints) and checkpoints.monitor is not None
+        name = checkpoints.monitor.removeprefix("val/")
+        new, old = scores.get(name, math.nan), self._best.get(name, math.nan)
+        return math.isnan(old) or (new < old if checkpoints.mode == "min" else new > old)
+
+    def _show(self, trainer: Trainer, module: LightningModule, scores: dict[str, float], title: str) -> None:
+        assert isinstance(module, SegmentationModule)
+        if not trainer.is_global_zero:
+            return
+        console = Console()
+        for table in tables(scores, module.classes.names, title):
+            console.print(table)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "scores.json"
+        finite = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        path.write_text(json.dumps({"scored": title} | finite, indent=1) + "\n")
+        console.print(f"Scores: {path}", soft_wrap=True)
+
+
+class WarnOneClass(Callback):
+    """Warns when several validations in a row predict a single class: the picture would be all black.
+
+    Args:
+        patience: Validations in a row.
+    """
+
+    def __init__(self, patience: int = 3) -> None:
+        self.patience = patience
+        self._in_a_row = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the classes that were predicted at all: the others have no precision."""
+        assert isinstance(pl_module, SegmentationModule)
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        scores = _of_stage(trainer, "val/")
+        predicted = [name for name in pl_module.classes.names if not math.isnan(scores[f"precision/{name}"])]
+        self._in_a_row = self._in_a_row + 1 if len(predicted) == 1 else 0
+        if self._in_a_row == self.patience:
+            rank_zero_warn(
+                f"{self.patience} validations in a row predicted nothing but {predicted[0]!r}. Look at the pictures; "
+                "check that masks fit images, try loss {bce: 1, dice: 1}, class_weights, or another model.lr"
+            )
+
+
+def tables(scores: dict[str, float], names: tuple[str, ...], title: str) -> list[Table]:
+    """The scores per class, and all others: two tables."""
+    by_class = Table("class", *BY_CLASS, title=f"Scores ({title})")
+    for name in names:
+        by_class.add_row(name, *(f"{scores[f'{score}/{name}']:.4f}" for score in BY_CLASS))
+    by_class.add_row("mean", *(f"{scores[score]:.4f}" for score in BY_CLASS), style="bold")
+    others = Table("score", "value")
+    for name, value in scores.items():
+        if name not in BY_CLASS and "/" not in name:
+            others.add_row(name, f"{value:.4f}")
+    return [by_class, others]
+
+
+def _of_stage(trainer: Trainer, prefix: str) -> dict[str, float]:
+    metrics = trainer.callback_metrics
+    return {name.removeprefix(prefix): float(value) for name, value in metrics.items() if name.startswith(prefix)}

@@ -1,0 +1,283 @@
+"""fit, validate and test: LightningCLI with links from data to model, and a run folder."""
+
+import importlib
+import os
+import pkgutil
+import signal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from segmentation.callbacks import runs
+from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
+from segmentation.callbacks.csv_log import RunCsv
+from segmentation.callbacks.finite import StopOnNonFiniteLoss
+from segmentation.callbacks.pictures import Pictures
+from segmentation.callbacks.randomness import StepSeed
+from segmentation.callbacks.seen import RefuseSeen
+from segmentation.callbacks.tables import ScoreTable, WarnOneClass
+from segmentation.data import sources
+from segmentation.data.datamodule import SegmentationDataModule
+from segmentation.errors import InputError
+from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
+from segmentation.model.precision import default_precision, usable_precision
+from segmentation.model.predictor import read_checkpoint
+
+# every file in data/sources/ is known to the command line by the name of its class
+for _module in pkgutil.iter_modules(sources.__path__):
+    importlib.import_module(f"{sources.__name__}.{_module.name}")
+
+
+def run(args: list[str]) -> int:
+    """Run ``fit``, ``validate`` or ``test``.
+
+    Args:
+        args: The command and its arguments.
+
+    Returns:
+        Exit status: 0, or 143 when SIGTERM stopped a fit, whose last.ckpt is then written.
+
+    Raises:
+        InputError: For anything that the user can mend.
+    """
+    # experiments stay on this machine unless the user says WANDB_MODE=online
+    os.environ.setdefault("WANDB_MODE", "offline")
+    try:
+        SegmentationCLI(with_config(args))
+    except SIGTERMException:
+        rank_zero_info("Stopped by SIGTERM. Go on with the same command and --ckpt_path last")
+        return 128 + signal.SIGTERM
+    return 0
+
+
+def with_config(args: list[str]) -> list[str]:
+    """Add ``--config`` with the config beside the checkpoint when only a checkpoint is given."""
+    ckpt_path = next(iter(_values(args, "--ckpt_path")), None)
+    if _values(args, "--config", "-c") or ckpt_path is None:
+        return args
+    config = runs.config_beside(Path(ckpt_path))
+    return args if config is None else [args[0], "--config", str(config), *args[1:]]
+
+
+class SegmentationCLI(LightningCLI):
+    """One module class, one datamodule class; what differs from LightningCLI is in the overrides below."""
+
+    def __init__(self, args: list[str]) -> None:
+        self.configs = _values(args, "--config", "-c")
+        super().__init__(
+            SegmentationModule,
+            SegmentationDataModule,
+            save_config_callback=runs.RunFolder,
+            seed_everything_default=0,
+            args=args,
+            parser_class=_Parser,
+            auto_configure_optimizers=False,
+            # hyperparameters are plain values already
+            load_from_checkpoint_support=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and the arguments of the Trainer's methods that are not the user's."""
+        skipped = {"model", "datamodule", "dataloaders", "verbose", "weights_only"}
+        return {
+            "fit": {"model", "datamodule", "train_dataloaders", "val_dataloaders", "weights_only"},
+            "validate": skipped,
+            "test": skipped,
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Checkpoints, and the links from data to model."""
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
+        parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
+        parser.add_argument(
+            "--allow_seen", action="store_true", help="Score samples that the checkpoint was trained on."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse twice: with defaults, and to know what the user gave himself."""
+        self.config = parser.parse_args(args)
+        self.given = parser.parse_args(args, defaults=False)
+
+    def _parse_ckpt_path(self) -> None:
+        """Turn best and last into a file; the architecture is the checkpoint's, what else the user gave wins.
+
+        LightningCLI's own lets the checkpoint override the command line silently.
+        """
+        self.command: str = self.config.subcommand
+        config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
+        self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
+        self.checkpoint: dict[str, Any] | None = None
+        if not config.ckpt_path:
+            if self.command != "fit":
+                raise InputError(f"{self.command} needs --ckpt_path: best, last, or a file of fit")
+            return
+        if config.ckpt_path in ("best", "last"):
+            data = _instantiate_data(config.data)
+            data.prepare_data()
+            config.ckpt_path = str(runs.find_checkpoint(config.ckpt_path, self.parent, data.split))
+            rank_zero_info(f"Checkpoint: {config.ckpt_path}")
+        self.checkpoint = read_checkpoint(config.ckpt_path)
+        given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
+        merge_hyperparameters(config.model, given, self.checkpoint["hyper_parameters"], config.ckpt_path)
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder and what else the user left open."""
+        config = self.config[self.command]
+        if config.data.seed is None:
+            config.data.seed = config.seed_everything
+        run = None if self.checkpoint is None else runs.run_of(Path(config.ckpt_path))
+        if self.command == "fit":
+            resumes = run is not None and (run / runs.CONFIG).is_file()
+            self.folder = run if run is not None and resumes else runs.new_folder(self.parent)
+            self.save_config_kwargs = {"folder": self.folder, "resumed": resumes}
+        else:
+            assert run is not None
+            self.folder = runs.new_folder(run, f"{self.command}-")
+            self.save_config_callback = None
+        for logger in _as_list(config.trainer.logger):
+            if isinstance(logger, Namespace):
+                _place_logger(logger, self.folder if self.command == "fit" else run or self.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The Trainer with what watches a run."""
+        trainer = self._get(self.config_init, "trainer")
+        self._get(self.config_init, "checkpoint").dirpath = str((self.folder / FOLDER).absolute())
+        fits = self.command == "fit"
+        callbacks: list[Callback] = [
+            RefuseSeen(self._get(self.config_init, "allow_seen")),
+            Pictures(self.folder / "pictures" if fits else self.folder),
+            ScoreTable(self.folder),
+        ]
+        if fits:
+            callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
+        if trainer.enable_progress_bar is not False:
+            callbacks.append(RichProgressBar())
+        loggers = [logger for logger in _as_list(trainer.logger) if isinstance(logger, Logger)]
+        kwargs |= {
+            "callbacks": [*_as_list(trainer.callbacks), *callbacks],
+            "logger": [RunCsv(self.folder), *loggers] if fits else loggers,
+            "plugins": [*_as_list(trainer.plugins), AtomicCheckpointIO()],
+            "precision": trainer.precision or self._precision(trainer.accelerator),
+            "use_distributed_sampler": False,  # the samplers deal draws and images to processes themselves
+        }
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Check the data before the run folder is made, so that wrong data leave nothing behind."""
+        self._prepare("fit")
+        rank_zero_info(f"Run folder: {self.folder}")
+
+    def before_validate(self) -> None:
+        """As before ``fit``."""
+        self._prepare("validate")
+
+    def before_test(self) -> None:
+        """As before ``fit``."""
+        self._prepare("test")
+
+    def after_fit(self) -> None:
+        """Say where the best checkpoint is."""
+        best = self._get(self.config_init, "checkpoint").best_model_path
+        if best:
+            rank_zero_info(f"Best checkpoint: {os.path.relpath(best)}")
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores
+        arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return arguments | quiet | {"weights_only": True}
+
+    def _prepare(self, stage: str) -> None:
+        if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning's own knowledge of the process's rank
+            self.datamodule.prepare_data()
+            self.datamodule.setup(stage)
+            runs.make_folder(self.folder)
+
+    def _precision(self, accelerator: Any) -> str:
+        device = _device(str(accelerator))
+        if device == "cuda":
+            torch.set_float32_matmul_precision("high")
+        if self.checkpoint is None or self.command == "fit":
+            precision = default_precision(device)
+        else:
+            precision = usable_precision(read_extras(self.checkpoint)["precision"] or "32-true", device)
+        layout = "channels_last" if self.model.hparams["channels_last"] else "contiguous"
+        rank_zero_info(f"Device {device}, precision {precision}, memory format {layout}")
+        return precision
+
+
+class _Parser(LightningArgumentParser):
+    """Says what is wrong in one line instead of a hundred lines of usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(f"{message} (python -m segmentation COMMAND --help lists the arguments)") from ex
+
+
+def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str, Any], ckpt_path: str) -> None:
+    """Fill a model config from a checkpoint, in place.
+
+    Args:
+        config: The model's resolved arguments.
+        given: Those that the user gave, on the command line or in a config.
+        stored: The checkpoint's hyperparameters.
+        ckpt_path: For the message.
+
+    Raises:
+        InputError: When the user asks for another architecture than the checkpoint's.
+    """
+    for name, value in stored.items():
+        if name not in config:
+            continue  # linked from the data and compared when the weights are loaded
+        if name in ARCHITECTURE and name in given and (given[name] or None) != (value or None):
+            raise InputError(
+                f"model.{name} is {given[name]!r}, but {ckpt_path} was trained with {value!r}; "
+                f"leave model.{name} out, or fit anew without --ckpt_path"
+            )
+        if name not in given or name in ARCHITECTURE:
+            config[name] = value
+    config.encoder_weights = None  # the checkpoint holds the weights
+
+
+def _instantiate_data(config: Namespace) -> SegmentationDataModule:
+    parser = ArgumentParser()
+    parser.add_class_arguments(SegmentationDataModule, "data")
+    data: SegmentationDataModule = parser.instantiate_classes(Namespace(data=config)).data  # type: ignore[no-untyped-call] # jsonargparse's
+    return data
+
+
+def _place_logger(logger: Namespace, folder: Path) -> None:
+    """Let a logger write into the run folder, and W&B continue the run it began there."""
+    arguments = logger.init_args
+    if arguments.get("save_dir") in (None, "."):
+        arguments.save_dir = str(folder)
+    if logger.class_path.endswith("WandbLogger"):
+        name = f"{folder.parent.name}-{folder.name}"
+        arguments.name = arguments.name or name
+        arguments.id = arguments.id or name
+
+
+def _device(accelerator: str) -> str:
+    if accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available()):
+        return "cuda"
+    return "cpu" if accelerator in ("auto", "cpu") else accelerator
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _values(args: list[str], *names: str) -> list[str]:
+    values = [value for name, value in pairwise(args) if name in names]
+    return values + [arg.split("=", 1)[1] for arg in args if arg.split("=", 1)[0] in names and "=" in arg]

@@ -1,0 +1,117 @@
+"""Augmentation pipelines. The only file that imports albumentations."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the package index for a newer version
+
+import albumentations as A
+import cv2
+
+from segmentation.errors import InputError, nearest
+
+Step = dict[str, dict[str, Any]]
+"""One transform: ``{"HorizontalFlip": {"p": 0.5}}``."""
+
+_REFLECT = cv2.BORDER_REFLECT_101
+
+PRESETS: dict[str, list[Step]] = {
+    "none": [],
+    "flips": [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}],
+    # EM slices have no preferred direction and are cut, stained and focused unevenly
+    "em": [
+        {"D4": {"p": 1.0}},
+        {"ElasticTransform": {"alpha": 60, "sigma": 8, "border_mode": _REFLECT, "approximate": True, "p": 0.4}},
+        {"Affine": {"scale": (0.85, 1.18), "rotate": (-30, 30), "border_mode": _REFLECT, "p": 0.3}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.25, "p": 0.7}},
+        {"RandomGamma": {"gamma_limit": (75, 133), "p": 0.3}},
+        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.4, 1.2), "p": 0.2}},
+        {"GaussNoise": {"std_range": (0.01, 0.06), "per_channel": False, "noise_scale_factor": 1.0, "p": 0.3}},
+    ],
+    # photographs: up is up, so no vertical flip
+    "natural": [
+        {"HorizontalFlip": {"p": 0.5}},
+        {"Affine": {"scale": (0.7, 1.5), "rotate": (-10, 10), "border_mode": _REFLECT, "p": 0.7}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.25, "contrast_limit": 0.25, "p": 0.7}},
+        {"RandomGamma": {"gamma_limit": (75, 133), "p": 0.3}},
+        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.4, 1.2), "p": 0.1}},
+    ],
+}
+
+
+class Augmentation:
+    """A pipeline whose draw is a function of the seed it is called with, and of nothing else.
+
+    Args:
+        steps: The name of a preset (``none``, ``flips``, ``em``, ``natural``), a list of
+            albumentations transforms ``[{HorizontalFlip: {p: 0.5}}, ...]``, or the path of a YAML file
+            with such a list or with a pipeline written by ``albumentations.save``.
+
+    Raises:
+        InputError: For an unknown preset, a missing file, or a transform that albumentations refuses.
+    """
+
+    def __init__(self, steps: str | list[Step]) -> None:
+        self.pipeline = _pipeline(steps)
+
+    def __call__(
+        self, image: NDArray[Any], mask: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Augment an image (H, W, C) uint8 or float32 and its mask (H, W) alike.
+
+        The mask is moved by nearest neighbour, so that it holds no value that was not there.
+        """
+        if not self.pipeline.transforms:
+            return image, mask
+        self.pipeline.set_random_seed(seed)
+        drawn = self.pipeline(image=image, mask=mask)
+        augmented = drawn["image"]
+        return (augmented if augmented.ndim == 3 else augmented[..., None]), drawn["mask"]
+
+
+def use_one_thread() -> None:
+    """Keep OpenCV to one thread: a loader worker is already one of several processes."""
+    cv2.setNumThreads(0)
+
+
+def _pipeline(steps: str | list[Step]) -> A.Compose:
+    if isinstance(steps, str):
+        if steps in PRESETS:
+            steps = PRESETS[steps]
+        else:
+            loaded = _load(steps)
+            if isinstance(loaded, dict) and "transform" in loaded:
+                return A.from_dict(loaded)
+            steps = loaded
+    if not isinstance(steps, list) or not all(isinstance(step, dict) and len(step) == 1 for step in steps):
+        raise InputError(
+            f"data.augment is {steps!r}; give a list of transforms such as [{{HorizontalFlip: {{p: 0.5}}}}]"
+        )
+    return A.Compose([_transform(name, options) for step in steps for name, options in step.items()])
+
+
+def _load(path: str) -> Any:
+    if not path.endswith((".yaml", ".yml")):
+        raise InputError(f"data.augment is {path!r}; give a preset or a .yaml file" + nearest(path, list(PRESETS)))
+    try:
+        return yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"data.augment: {path} cannot be read ({error})") from error
+
+
+def _transform(name: str, options: dict[str, Any] | None) -> Any:
+    transform = getattr(A, name, None)
+    if not (isinstance(transform, type) and issubclass(transform, A.BasicTransform)):
+        known = [
+            key for key, value in vars(A).items() if isinstance(value, type) and issubclass(value, A.BasicTransform)
+        ]
+        raise InputError(f"data.augment: albumentations has no transform {name!r}" + nearest(name, known))
+    try:
+        return transform(**(options or {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data.augment: {name} refuses {options} ({error})") from error

@@ -1,0 +1,276 @@
+"""From a source to batches: splits, survey, loaders."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from segmentation.data import splits
+from segmentation.data.augmentation import Augmentation, Step, use_one_thread
+from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages
+from segmentation.data.source import Sample, Source
+from segmentation.data.survey import Record, class_pixels, normalisation, survey
+from segmentation.errors import InputError
+from segmentation.inference.intensity import Intensity
+
+
+class SegmentationDataModule(LightningDataModule):
+    """Splits a source, checks it, and loads batches.
+
+    A batch is ``{"image": (B, C, H, W) uint8 or float32, "mask": (B, H, W) int64, "id": [str]}``, not
+    normalised: the module does that on the device.
+
+    Args:
+        source: The data set.
+        split_file: A split.json of an earlier run; wins over everything below.
+        folds: Number of contiguous blocks for cross-validation.
+        fold: Which block validates, from 0.
+        val_fraction: Share of the samples that validates when there are no folds.
+        test_fraction: Share of the samples that tests when the source has no test list.
+        crop: Side of the square training crops in pixels; null for whole images.
+        batch_size: Crops in a training step and process.
+        eval_batch_size: Images in an evaluation step; never changes a score.
+        samples_per_epoch: Crops in an epoch over all processes; null for one per training image.
+        augment: none, flips, em, natural, a list of albumentations transforms, or a YAML file of them.
+        workers: Loader processes; null for half the cores, at most 8.
+        seed: Of crops and augmentation; null for seed_everything.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        split_file: str | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.0,
+        crop: int | None = 256,
+        batch_size: int = 8,
+        eval_batch_size: int = 1,
+        samples_per_epoch: int | None = None,
+        augment: str | list[Step] = "flips",
+        workers: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in {"crop": crop, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if value is not None and value < 1:
+                raise InputError(f"data.{name} is {value}; give 1 or more")
+        self.source = source
+        self.split_file = split_file
+        self.folds = folds
+        self.fold = fold
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.crop = crop
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.samples_per_epoch = samples_per_epoch
+        self.augmentation = Augmentation(augment)
+        self.workers = default_workers() if workers is None else workers
+        self.seed = seed or 0
+        self.reader = Reader(source)
+        self.records: dict[str, Record] = {}
+        self._samples: dict[str, Sample] = {}
+        self._split: splits.Split | None = None
+
+    @property
+    def classes(self) -> dict[str, Any]:
+        """The source's classes as plain values; linked to the model."""
+        return self.source.classes.to_dict()
+
+    @property
+    def in_channels(self) -> int:
+        """The source's channels; linked to the model."""
+        return self.source.in_channels
+
+    @property
+    def split(self) -> splits.Split:
+        """Sample ids under ``train``, ``val`` and ``test``; lists the files, reads no pixels."""
+        if self._split is None:
+            samples = self.source.samples()
+            self._samples = {sample.id: sample for sample in samples}
+            if self.split_file is not None:
+                self._split = splits.read_split(Path(self.split_file), samples)
+            else:
+                self._split = splits.split(
+                    samples, self.source.lists(), self.folds, self.fold, self.val_fraction, self.test_fraction
+                )
+        return self._split
+
+    @property
+    def tests_on_validation(self) -> bool:
+        """Whether there is no test list, so that ``test`` scores the samples that chose the checkpoint."""
+        return not self.split["test"]
+
+    def prepare_data(self) -> None:
+        """Let the source fetch what is missing."""
+        self.source.prepare()
+
+    def setup(self, stage: str) -> None:
+        """Read and check the samples that this stage needs; keep them in memory when they fit."""
+        ids = self.split["train"] + self.split["val"] if stage == "fit" else self._evaluated_ids(stage)
+        new = [self._samples[sample_id] for sample_id in ids if sample_id not in self.records]
+        records = survey(self.reader, new, memory=_free_memory() // 4)
+        self.records |= {record.id: record for record in records}
+        if stage == "fit":
+            self._check_training()
+            self._announce()
+        elif stage == "test" and self.tests_on_validation:
+            rank_zero_info(
+                "No test list: the validation samples are scored. The checkpoint was selected on these data."
+            )
+
+    @property
+    def intensity(self) -> Intensity:
+        """The rule for raw pixels, from their type."""
+        return Intensity(next(iter(self.records.values())).dtype)
+
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel of the training images, in network units."""
+        mean, std = normalisation([self.records[key] for key in self.split["train"] if key in self.records])
+        scale = self.intensity.scale
+        return [value * scale for value in mean], [value * scale for value in std]
+
+    def trained_on(self) -> dict[str, str]:
+        """Id -> pixel digest (``""`` where it was not surveyed) of every training sample."""
+        return self._digests(self.split["train"])
+
+    def evaluated(self, stage: str) -> dict[str, str]:
+        """Id -> pixel digest of every sample that ``validate`` or ``test`` scores."""
+        return self._digests(self._evaluated_ids(stage))
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Crops, from where a resumed run stopped."""
+        epoch, batches, rank, world = 0, 0, 0, 1
+        if self.trainer is not None:
+            loop = self.trainer.fit_loop
+            # "ready" counts the batch whose end is saving; "completed" would repeat it
+            epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined] # a subclass of what is declared
+            batches = loop.epoch_loop.batch_progress.current.ready
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        draws = self.training_draws()
+        sampler = DrawSampler(len(draws), rank, world, epoch, batches * self.batch_size)
+        return self._loader(
+            draws,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=len(sampler) >= self.batch_size,
+        )
+
+    def training_draws(self) -> TrainingDraws:
+        """The training data set behind ``train_dataloader``."""
+        samples = [self._samples[key] for key in self.split["train"]]
+        return TrainingDraws(
+            self._finished_reader(),
+            samples,
+            self.samples_per_epoch or len(samples),
+            self.crop,
+            self.augmentation,
+            self.seed,
+        )
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Whole validation images."""
+        return self._evaluation_loader("validate")
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Whole test images, or the validation images where there are none."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, stage: str) -> DataLoader[Item]:
+        samples = [self._samples[key] for key in self._evaluated_ids(stage)]
+        reader = self._finished_reader()
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        batches = SizeBatches(self._sizes(samples), self.eval_batch_size, rank, world)
+        in_memory = all(sample.id in reader.kept for sample in samples)
+        return self._loader(
+            WholeImages(reader, samples), workers=0 if in_memory else self.workers, batch_sampler=batches
+        )
+
+    def _loader(self, dataset: Any, workers: int, **options: Any) -> DataLoader[Item]:
+        return _Loader(
+            dataset,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
+            pin_memory=torch.cuda.is_available(),
+            # of its own: else starting workers draws from the global generator and shifts dropout
+            generator=torch.Generator().manual_seed(self.seed),
+            **options,
+        )
+
+    def _finished_reader(self) -> Reader:
+        self.reader.intensity = self.intensity
+        return self.reader
+
+    def _sizes(self, samples: Sequence[Sample]) -> list[tuple[int, int]]:
+        if self.eval_batch_size == 1:
+            return [(0, 0)] * len(samples)
+        return [self._size(sample) for sample in samples]
+
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        if sample.id in self.records:
+            return self.records[sample.id].size
+        height, width = self.reader.read(sample)[1].shape
+        return height, width
+
+    def _evaluated_ids(self, stage: str) -> list[str]:
+        return self.split["test" if stage == "test" and not self.tests_on_validation else "val"]
+
+    def _digests(self, ids: Sequence[str]) -> dict[str, str]:
+        return {key: self.records[key].digest if key in self.records else "" for key in ids}
+
+    def _check_training(self) -> None:
+        sizes = {self.records[key].size for key in self.split["train"] if key in self.records}
+        if self.crop is None and self.batch_size > 1 and len(sizes) > 1:
+            raise InputError(
+                f"training images have {len(sizes)} sizes, such as {sorted(sizes)[:3]}, and cannot share a batch; "
+                "set data.crop to a side in pixels, or data.batch_size: 1"
+            )
+
+    def _announce(self) -> None:
+        split = self.split
+        pixels = class_pixels([self.records[key] for key in split["train"] if key in self.records])
+        shares = ", ".join(
+            f"{name} {share:.1%}"
+            for name, share in zip(self.source.classes.names, pixels / max(1, int(np.sum(pixels))), strict=True)
+        )
+        rank_zero_info(
+            f"Data: {len(split['train'])} train, {len(split['val'])} val, {len(split['test'])} test; "
+            f"training pixels: {shares}"
+        )
+
+
+def default_workers() -> int:
+    """Half the cores this process may use, at least 1 and at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores // 2))
+
+
+class _Loader(DataLoader[Item]):
+    """Says to Lightning that it can be resumed; its position is the sampler's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load."""
+
+
+def _start_worker(_worker: int) -> None:
+    use_one_thread()
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not known on this system
+        return 4 * 2**30

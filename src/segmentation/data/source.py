@@ -1,0 +1,85 @@
+"""What a data set is: its classes, its samples, how one is read. Every data set meets this contract."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.inference.classes import Classes
+
+Lists = Mapping[str, list[str]]
+"""Sample ids under any of the keys ``train``, ``val`` and ``test``."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where pixels lie: a file, or one page (from 0) of a multi-page file."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.page is None else f"{self.path} page {self.page}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and, where it is labelled, its mask.
+
+    Attributes:
+        id: Unique in its source and stable over machines; predictions and splits are keyed by it.
+        images: One part, or several that are stacked to channels in this order.
+        mask: The labels, or None.
+        group: Samples of one group (a patient, a volume, a scene) never straddle a split.
+    """
+
+    id: str
+    images: tuple[Part, ...]
+    mask: Part | None = None
+    group: str | None = None
+
+
+class Source(ABC):
+    """A data set. A new one is a subclass in ``data/sources/`` and one line in a config.
+
+    ``classes`` and ``in_channels`` are known from the constructor's arguments alone: the model is
+    built from them before any file is opened.
+    """
+
+    classes: Classes
+    in_channels: int
+
+    def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to fetch
+        """Fetch what is missing. Called in one process per machine, before ``samples``."""
+
+    @abstractmethod
+    def samples(self) -> list[Sample]:
+        """All samples in a stable order that keeps neighbours (slices, frames) together.
+
+        Raises:
+            InputError: Naming everything that is missing, unpaired or doubled, in one message.
+        """
+
+    def lists(self) -> Lists | None:
+        """The data set's own split, or None; a list it does not mention is drawn from the rest."""
+        return None
+
+    @abstractmethod
+    def read_image(self, sample: Sample) -> NDArray[Any]:
+        """The pixels as stored: (H, W, C) with C = ``in_channels``, any numeric dtype.
+
+        Raises:
+            InputError: Naming the file when it cannot be read or has another number of channels.
+        """
+
+    @abstractmethod
+    def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
+        """Class indices (H, W) in 0..K-1 or ``classes.ignore_index``.
+
+        Raises:
+            InputError: Naming the file when it cannot be read or holds other values.
+        """

@@ -1,0 +1,276 @@
+"""From batches to logits and loss: the network, its normalisation, its scores, its checkpoint."""
+
+from typing import Any, Literal, TypedDict
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from segmentation.errors import InputError
+from segmentation.inference import tiling
+from segmentation.inference.classes import Classes
+from segmentation.inference.decision import Criterion, Decision
+from segmentation.inference.intensity import Intensity
+from segmentation.metrics.region import JaccardIndex
+from segmentation.metrics.scores import Kind, Scores, check_scores
+from segmentation.model.losses import Loss
+from segmentation.model.networks import build_network
+from segmentation.model.optimization import build_optimizer, build_schedule
+
+FORMAT = 1
+"""Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
+
+ARCHITECTURE = ("network", "encoder", "network_options", "in_channels")
+"""Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
+
+
+class Batch(TypedDict):
+    """Image (B, C, H, W) uint8 or float32 not normalised, mask (B, H, W) int64, B sample ids."""
+
+    image: Tensor
+    mask: Tensor
+    id: list[str]
+
+
+class SegmentationModule(LightningModule):
+    """A network that turns raw pixels into a class for each pixel.
+
+    Args:
+        classes: ``{"names": [...], "colors": [...], "ignore_index": 255}``; linked from the data.
+        in_channels: Channels of an image; linked from the data.
+        network: An architecture of SMP (Unet, UnetPlusPlus, DeepLabV3Plus, Segformer, ...) or PlainUnet.
+        encoder: An encoder of SMP (resnet18, mit_b2, ...) or of timm (tu-...).
+        encoder_weights: imagenet to start from pretrained weights, which are downloaded; null for random.
+        network_options: Further arguments of the architecture.
+        loss: Shares of losses by name: bce, ce, dice, jaccard, tversky, focal, lovasz.
+        class_weights: One weight per class in the loss.
+        optimizer: adam, adamw, sgd, rmsprop, or any name that timm knows.
+        lr: Learning rate.
+        weight_decay: Of the optimizer.
+        optimizer_options: Further arguments of the optimizer.
+        schedule: constant, cosine, poly, step or plateau.
+        warmup: Share of the steps over which the learning rate rises.
+        schedule_options: Further arguments of the schedule.
+        scores: region, em, or both.
+        criterion: What chooses the threshold of a binary task after each validation: dice, iou or v_rand.
+        target_class: The class whose dice or iou chooses it; null for the mean over classes.
+        threshold: A fixed threshold instead of the chosen one.
+        channels_last: Memory format; faster on CPUs and GPUs alike.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        classes: dict[str, Any],
+        in_channels: int,
+        network: str = "Unet",
+        encoder: str = "resnet18",
+        encoder_weights: str | None = None,
+        network_options: dict[str, Any] | None = None,
+        loss: dict[str, float] | None = None,
+        class_weights: list[float] | None = None,
+        optimizer: str = "adamw",
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        optimizer_options: dict[str, Any] | None = None,
+        schedule: str = "cosine",
+        warmup: float = 0.0,
+        schedule_options: dict[str, Any] | None = None,
+        scores: list[Kind] | None = None,
+        criterion: Criterion = "dice",
+        target_class: str | None = None,
+        threshold: float | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        # a checkpoint holds the weights themselves and must load where nothing can be downloaded
+        self.save_hyperparameters(ignore="encoder_weights")
+        self.classes = Classes.from_dict(classes)
+        self.score_kinds: list[Kind] = scores or ["region"]
+        check_scores(self.classes, self.score_kinds, criterion, target_class)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"model.threshold is {threshold}; give a probability from 0 to 1")
+        outputs = 1 if self.classes.binary else len(self.classes)
+        self.network = build_network(network, encoder, encoder_weights, in_channels, outputs, network_options or {})
+        self.loss = Loss(loss or _default_loss(self.classes), self.classes, class_weights)
+        self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
+        self.register_buffer("std", torch.ones(in_channels, 1, 1))
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        self.train_iou = JaccardIndex(len(self.classes), self.classes.ignore_index)
+        self.decision = Decision(0.5 if threshold is None else threshold)
+        self.intensity: Intensity | None = None
+        self.trained_on: dict[str, str] = {}
+        self.precision: str | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) raw pixels, uint8 or float32 -> logits (B, 1 or K, H, W) of any H, W >= 1."""
+        normalised = (image.float() - self.mean) / self.std
+        logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (B, 1 or K, H, W) -> float32 probabilities (B, K, H, W); two planes for a binary task."""
+        if self.classes.binary:
+            positive = logits.float().sigmoid()
+            return torch.cat([1 - positive, positive], dim=1)
+        return logits.float().softmax(dim=1)
+
+    def setup(self, stage: str) -> None:
+        """Take the normalisation from the training images, once: a loaded checkpoint keeps its own."""
+        if stage != "fit":
+            return
+        data = self._data()
+        if self.intensity is None:
+            mean, std = self.trainer.strategy.broadcast(data.statistics())
+            self.mean.copy_(torch.tensor(mean).view_as(self.mean))
+            # a constant channel carries nothing; dividing by its deviation would make it NaN
+            self.std.copy_(torch.tensor([value if value > 0 else 1.0 for value in std]).view_as(self.std))
+            self.intensity = data.intensity
+        self.trained_on = data.trained_on()
+        self.precision = str(self.trainer.precision)
+
+    def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
+        """Loss of a batch."""
+        try:
+            logits = self(batch["image"])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"batch normalisation cannot train on a batch of {len(batch['image'])} here ({error}); "
+                "set data.batch_size to 2 or more, or choose another model.network"
+            ) from error
+        loss: Tensor = self.loss(logits, batch["mask"])
+        self.train_iou.update(self._labels_at_half(logits.detach()), batch["mask"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        self.log("train/iou", self.train_iou, on_step=False, on_epoch=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """New scores; in ``fit`` they choose the threshold unless the user gave one."""
+        chooses = self.trainer.state.fn == "fit" and self.hparams["threshold"] is None
+        self._new_scores(None if chooses else self.decision)
+
+    def on_test_epoch_start(self) -> None:
+        """New scores at the stored decision."""
+        self._new_scores(self.decision)
+
+    def validation_step(self, batch: Batch, _batch_index: int) -> dict[str, Tensor]:
+        """Score a batch of whole images; returns their probabilities."""
+        return self._evaluate(batch)
+
+    def test_step(self, batch: Batch, _batch_index: int) -> dict[str, Tensor]:
+        """Score a batch of whole images; returns their probabilities."""
+        return self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Choose the decision and log the scores at it, before the checkpoint is written."""
+        decision, values = self.stage_scores.compute()
+        if not self.trainer.sanity_checking:
+            self.decision = decision
+        self.log_dict({f"val/{name}": value for name, value in values.items()})
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores at the stored decision."""
+        _, values = self.stage_scores.compute()
+        self.log_dict({f"test/{name}": value for name, value in values.items()})
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule by name."""
+        settings = self.hparams
+        optimizer = build_optimizer(
+            settings["optimizer"],
+            self.parameters(),
+            settings["lr"],
+            settings["weight_decay"],
+            settings["optimizer_options"] or {},
+        )
+        schedule = build_schedule(
+            settings["schedule"],
+            optimizer,
+            int(self.trainer.estimated_stepping_batches),
+            settings["warmup"],
+            settings["schedule_options"] or {},
+            every=self.trainer.check_val_every_n_epoch or 1,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what is not an argument, as plain values."""
+        checkpoint["segmentation"] = {
+            "format": FORMAT,
+            "intensity": None if self.intensity is None else self.intensity.dtype,
+            "decision": self.decision.to_dict(),
+            "precision": self.precision,
+            "trained_on": self.trained_on,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what ``on_save_checkpoint`` stored; refuse weights of other classes."""
+        stored = read_extras(checkpoint)
+        names = checkpoint["hyper_parameters"]["classes"]["names"]
+        if list(names) != list(self.classes.names):
+            raise InputError(
+                f"the checkpoint was trained on {len(names)} classes {list(names)}, the data have "
+                f"{len(self.classes)}: {list(self.classes.names)}; use the data it was trained for or train anew"
+            )
+        channels = checkpoint["hyper_parameters"]["in_channels"]
+        if channels != self.hparams["in_channels"]:
+            raise InputError(
+                f"the checkpoint was trained on images of {channels} channels, the data have "
+                f"{self.hparams['in_channels']}; set data.source.in_channels: {channels} if the files hold that many"
+            )
+        self.intensity = None if stored["intensity"] is None else Intensity(stored["intensity"])
+        self.trained_on = stored["trained_on"] | self.trained_on
+        self.precision = self.precision or stored["precision"]
+        if self.hparams["threshold"] is None:
+            self.decision = Decision(**stored["decision"])
+
+    def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        if self.intensity is not None and self._data().intensity != self.intensity:
+            raise InputError(
+                f"the images are {self._data().intensity.dtype}, the checkpoint was trained on {self.intensity.dtype}; "
+                f"convert the images to {self.intensity.dtype} in the value range of the training images"
+            )
+        logits = tiling.run(self, batch["image"])
+        losses = [self.loss(image[None], mask[None]) for image, mask in zip(logits, batch["mask"], strict=True)]
+        probabilities = self.probabilities(logits)
+        self.stage_scores.update(probabilities, batch["mask"], torch.stack(losses))
+        return {"probabilities": probabilities}
+
+    def _new_scores(self, decision: Decision | None) -> None:
+        settings = self.hparams
+        self.stage_scores = Scores(
+            self.classes, self.score_kinds, decision, settings["criterion"], settings["target_class"]
+        ).to(self.device)
+
+    def _labels_at_half(self, logits: Tensor) -> Tensor:
+        return (logits[:, 0] > 0).long() if self.classes.binary else logits.argmax(1)
+
+    def _data(self) -> Any:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise InputError("the trainer has no datamodule; pass datamodule=SegmentationDataModule(...)")
+        return data
+
+
+def read_extras(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """``checkpoint["segmentation"]``.
+
+    Raises:
+        InputError: When it is missing, so that the file is of another program, or of a newer format.
+    """
+    extras: dict[str, Any] | None = checkpoint.get("segmentation")
+    if extras is None:
+        raise InputError("the checkpoint was not written by this program: it has no entry 'segmentation'")
+    if extras["format"] > FORMAT:
+        raise InputError(f"the checkpoint has format {extras['format']}, this program reads up to {FORMAT}; update it")
+    return extras
+
+
+def _default_loss(classes: Classes) -> dict[str, float]:
+    pixelwise: Literal["bce", "ce"] = "bce" if classes.binary else "ce"
+    return {pixelwise: 1.0, "dice": 1.0}

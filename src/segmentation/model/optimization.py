@@ -1,0 +1,120 @@
+"""Optimizer and learning-rate schedule by name."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import timm.optim
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from segmentation.errors import InputError, nearest
+
+TORCH_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
+"""torch's own for the common names; every other name is timm's."""
+
+
+def build_optimizer(
+    name: str, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, options: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """An optimizer by name.
+
+    Args:
+        name: adam, adamw, sgd, rmsprop, or any of ``timm.optim.list_optimizers()``.
+        parameters: To optimize.
+        lr: Learning rate.
+        weight_decay: On all parameters.
+        options: Further arguments of the optimizer, such as ``{"momentum": 0.9}``.
+
+    Raises:
+        InputError: For an unknown name or option, with the nearest known ones.
+    """
+    known = sorted({*TORCH_OPTIMIZERS, *map(str, timm.optim.list_optimizers())})
+    if name not in known:
+        raise InputError(f"model.optimizer {name!r} is unknown" + nearest(name, known))
+    optimizer = TORCH_OPTIMIZERS.get(name) or timm.optim.get_optimizer_class(name, bind_defaults=True)
+    accepted = list(inspect.signature(optimizer).parameters)
+    for option in options:
+        if option not in accepted or option in ("params", "lr", "weight_decay"):
+            raise InputError(f"model.optimizer_options: {name} takes no {option!r}" + nearest(option, accepted[2:]))
+    arguments = {"lr": lr, "weight_decay": weight_decay} | options
+    try:
+        return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
+
+
+SCHEDULES: dict[str, Callable[[float, dict[str, Any]], float]] = {
+    "constant": lambda _done, _options: 1.0,
+    "cosine": lambda done, options: _between(options.get("end", 0.0), (1 + math.cos(math.pi * done)) / 2),
+    "poly": lambda done, options: (1 - done) ** options.get("power", 0.9),
+    "step": lambda done, options: options.get("gamma", 0.1) ** sum(done >= at for at in options.get("at", (0.6, 0.8))),
+}
+"""Factor on the learning rate by the share of the steps after the warm-up that is done, 0..1."""
+
+_SCHEDULE_OPTIONS = {
+    "constant": (),
+    "cosine": ("end",),
+    "poly": ("power",),
+    "step": ("gamma", "at"),
+    "plateau": ("monitor", "factor", "patience", "threshold", "min_lr"),
+}
+
+
+def build_schedule(
+    name: str,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    warmup: float,
+    options: dict[str, Any],
+    every: int = 1,
+) -> dict[str, Any]:
+    """A schedule by name, as Lightning's ``lr_scheduler`` dictionary.
+
+    Args:
+        name: ``constant``; ``cosine`` (option ``end``: last factor); ``poly`` (``power`` 0.9, Chen et al.
+            2018); ``step`` (``gamma`` at each share of the steps in ``at``); ``plateau``
+            (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default).
+        optimizer: Whose rate is changed.
+        steps: Optimizer steps of the whole run.
+        warmup: Share of the steps over which the rate rises linearly from 0; 0..1. Not with plateau.
+        options: Of the schedule.
+        every: Epochs from one validation to the next, at which ``plateau`` looks.
+
+    Raises:
+        InputError: For an unknown name or option, with the nearest known ones.
+    """
+    if name not in _SCHEDULE_OPTIONS:
+        raise InputError(f"model.schedule {name!r} is unknown" + nearest(name, list(_SCHEDULE_OPTIONS)))
+    for option in options:
+        if option not in _SCHEDULE_OPTIONS[name]:
+            raise InputError(
+                f"model.schedule_options: {name} takes no {option!r}" + nearest(option, list(_SCHEDULE_OPTIONS[name]))
+            )
+    if not 0 <= warmup < 1 or (name == "plateau" and warmup):
+        raise InputError(f"model.warmup is {warmup}; give a share of the steps from 0 to below 1, and 0 with plateau")
+    if name == "plateau":
+        torch_options = {key: value for key, value in options.items() if key != "monitor"}
+        monitor = options.get("monitor", "val/loss")
+        plateau = ReduceLROnPlateau(optimizer, mode="min" if "loss" in monitor else "max", **torch_options)
+        return {"scheduler": plateau, "monitor": monitor, "frequency": every}
+    rise = round(warmup * steps)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return SCHEDULES[name](min(1.0, (step - rise) / max(1, steps - rise)), options)
+
+    scheduler: LRScheduler = LambdaLR(optimizer, factor)
+    return {"scheduler": scheduler, "interval": "step"}
+
+
+def _between(end: float, share: float) -> float:
+    return end + (1 - end) * share
