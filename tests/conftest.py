@@ -1,6 +1,7 @@
 """What every test shares: one thread, no network, a tiny data set on disk."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", NO_ALBUMENTATIONS_UPDATE="1", CUDA_VISIBLE_DEVICES="")
@@ -60,3 +61,50 @@ def write_folder(
         mask = np.where(truth, values[1], values[0]).astype(np.uint8)
         Image.fromarray(mask).save(root / "masks" / f"{number:02d}.png")
     return root
+
+
+@pytest.fixture
+def run() -> Callable[..., int]:
+    """The command line in this process: ``run("fit", "--config", ...)`` gives the exit status."""
+    from segmentation.__main__ import main
+
+    def call(*args: object) -> int:
+        return main([str(arg) for arg in args])
+
+    return call
+
+
+@pytest.fixture
+def tiny_fit(run: Callable[..., int]) -> Callable[..., Path]:
+    """Train for seconds on drawn slices; gives the run folder."""
+
+    def fit(*args: object) -> Path:
+        before = set(Path("runs").glob("*/*"))
+        assert run("fit", *SYNTHETIC, *QUICK, *args) == 0
+        return next(iter(set(Path("runs").glob("*/*")) - before))
+
+    return fit
+
+
+SYNTHETIC = ("--data.source", "SyntheticSource", "--data.source.slices", 6, "--data.source.size", 64)
+"""A data set in no file; with folds 3 and fold 2 it trains on slices 0-3 and validates on 4-5."""
+
+QUICK = (
+    *("--data.folds", 3, "--data.fold", 2, "--data.crop", 32, "--data.batch_size", 2, "--data.workers", 0),
+    *("--model.encoder", TINY, "--trainer.max_epochs", 2, "--trainer.log_every_n_steps", 1),
+    *("--trainer.precision", "32-true", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.enable_model_summary", "false"),
+)
+"""Arguments that make any run small."""
+
+
+@pytest.fixture
+def quick() -> tuple[object, ...]:
+    """Arguments that make any run small, for a data set of the caller's."""
+    return QUICK
+
+
+@pytest.fixture
+def synthetic() -> tuple[object, ...]:
+    """Arguments of a data set in no file."""
+    return SYNTHETIC

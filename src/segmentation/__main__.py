@@ -89,8 +89,11 @@ def call(function: Callable[..., None], args: list[str]) -> None:
 def _with_values(args: list[str], flags: list[str]) -> list[str]:
     """``--overwrite`` alone means ``--overwrite true``."""
     following = [*args[1:], "--"]
-    pairs = zip(args, following, strict=True)
-    return [word for arg, after in pairs for word in ([arg, "true"] if arg in flags and after[:1] == "-" else [arg])]
+    return [
+        word
+        for arg, after in zip(args, following, strict=True)
+        for word in ([arg, "true"] if arg in flags and after.lower() not in ("true", "false") else [arg])
+    ]
 
 
 def _help() -> str:

@@ -1,9 +1,11 @@
 """fit, validate and test: LightningCLI with links from data to model, and a run folder."""
 
 import importlib
+import logging
 import os
 import pkgutil
 import signal
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +25,6 @@ from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
 from segmentation.callbacks.pictures import Pictures
 from segmentation.callbacks.randomness import StepSeed
-from segmentation.callbacks.seen import RefuseSeen
 from segmentation.callbacks.tables import ScoreTable, WarnOneClass
 from segmentation.data import sources
 from segmentation.data.datamodule import SegmentationDataModule
@@ -51,6 +52,7 @@ def run(args: list[str]) -> int:
     """
     # experiments stay on this machine unless the user says WANDB_MODE=online
     os.environ.setdefault("WANDB_MODE", "offline")
+    _quiet()
     try:
         SegmentationCLI(with_config(args))
     except SIGTERMException:
@@ -152,12 +154,13 @@ class SegmentationCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with what watches a run."""
         trainer = self._get(self.config_init, "trainer")
-        self._get(self.config_init, "checkpoint").dirpath = str((self.folder / FOLDER).absolute())
         fits = self.command == "fit"
+        run = self.folder if fits else self.folder.parent
+        self._get(self.config_init, "checkpoint").dirpath = str((run / FOLDER).absolute())
+        self.table = ScoreTable(self.folder)
         callbacks: list[Callback] = [
-            RefuseSeen(self._get(self.config_init, "allow_seen")),
             Pictures(self.folder / "pictures" if fits else self.folder),
-            ScoreTable(self.folder),
+            self.table,
         ]
         if fits:
             callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
@@ -177,6 +180,9 @@ class SegmentationCLI(LightningCLI):
         """Check the data before the run folder is made, so that wrong data leave nothing behind."""
         self._prepare("fit")
         rank_zero_info(f"Run folder: {self.folder}")
+        # at least once an epoch: a small data set has few batches
+        every = min(vars(self.trainer)["log_every_n_steps"], self.datamodule.batches_per_epoch())
+        vars(self.trainer)["log_every_n_steps"] = max(1, every)
 
     def before_validate(self) -> None:
         """As before ``fit``."""
@@ -198,10 +204,34 @@ class SegmentationCLI(LightningCLI):
         return arguments | quiet | {"weights_only": True}
 
     def _prepare(self, stage: str) -> None:
+        """Check everything that can be wrong before the first file is written."""
         if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning's own knowledge of the process's rank
             self.datamodule.prepare_data()
             self.datamodule.setup(stage)
+            self.table.notes = self._notes(stage)
             runs.make_folder(self.folder)
+
+    def _notes(self, stage: str) -> dict[str, float]:
+        """What the scores of this command must be labelled with; refuses samples that were trained on."""
+        notes: dict[str, float] = {}
+        evaluated = self.datamodule.evaluated(stage)
+        trained = {} if self.checkpoint is None else read_extras(self.checkpoint)["trained_on"]
+        # one id in two data sets is no overlap: the pixels must agree too, where they are known
+        seen = [key for key, digest in evaluated.items() if key in trained and _agree(digest, trained[key])]
+        if seen:
+            message = f"{len(seen)} of {len(evaluated)} samples to be scored were trained on: {', '.join(seen[:5])}"
+            if not self._get(self.config_init, "allow_seen"):
+                raise InputError(
+                    f"{message}; use the split of the run (data.split_file), or --allow_seen to score them all the same"
+                )
+            rank_zero_info(f"{message}. The scores say nothing about new images.")
+            notes["seen_samples"] = len(seen)
+        if stage == "test" and self.datamodule.tests_on_validation:
+            rank_zero_info(
+                "There is no test list: the validation samples are scored, the checkpoint was selected on these data."
+            )
+            notes["selected_on_these_data"] = 1
+        return notes
 
     def _precision(self, accelerator: Any) -> str:
         device = _device(str(accelerator))
@@ -272,10 +302,32 @@ def _device(accelerator: str) -> str:
     return "cpu" if accelerator in ("auto", "cpu") else accelerator
 
 
+def _agree(first: str, second: str) -> bool:
+    return not first or not second or first == second
+
+
 def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _quiet() -> None:
+    """Silence what says nothing to a user: notes of libraries about each other, and advertisements."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls jsonargparse's older names
+    for message in (
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning calls torch's older name
+        "Precision bf16-mixed is not supported by the model summary",  # the number of parameters is right
+        ".*does not have many workers",  # data in memory need none
+        "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in ("litlogger", "TPU available", "Loading `train_dataloader`"))
 
 
 def _values(args: list[str], *names: str) -> list[str]:

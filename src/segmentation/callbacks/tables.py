@@ -20,10 +20,13 @@ class ScoreTable(Callback):
 
     Args:
         folder: Where ``scores.json`` goes.
+        notes: What else a reader of the scores must know, such as ``{"seen_samples": 3}``; written and
+            logged beside them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notes: dict[str, float] | None = None) -> None:
         self.folder = folder
+        self.notes = notes or {}
         self._best: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, float]:
@@ -51,9 +54,7 @@ class ScoreTable(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores."""
-        on_validation = trainer.datamodule.tests_on_validation  # type: ignore[attr-defined] # set by the CLI
-        title = "validation samples, selected on these data" if on_validation else "test"
-        self._show(trainer, pl_module, _of_stage(trainer, "test/"), title)
+        self._show(trainer, pl_module, _of_stage(trainer, "test/"), "test")
 
     def _improved(self, trainer: Trainer, scores: dict[str, float]) -> bool:
         checkpoints = trainer.checkpoint_callback
@@ -66,6 +67,10 @@ class ScoreTable(Callback):
         assert isinstance(module, SegmentationModule)
         if not trainer.is_global_zero:
             return
+        scores = self.notes | scores
+        title = ", ".join([title, *(name.replace("_", " ") for name in self.notes)])
+        for logger in trainer.loggers:
+            logger.log_metrics(self.notes, trainer.global_step)
         console = Console()
         for table in tables(scores, module.classes.names, title):
             console.print(table)

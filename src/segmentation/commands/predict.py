@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +69,8 @@ def predict(
     """
     kinds = _kinds(write)
     jobs = find_jobs(inputs)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give a folder as --out")
     results = {job: {kind: _result_path(out, kind, job) for kind in kinds} for job in jobs}
     _check_results(results, overwrite)
     predictor = load(ckpt_path, device, threshold)
@@ -111,8 +114,9 @@ def _files(text: str) -> Iterator[tuple[Path, Path]]:
     path = Path(text)
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.is_file() and is_image(file):
-                yield file, file.relative_to(path).with_suffix("")
+            name = file.relative_to(path)
+            if file.is_file() and is_image(file) and not any(part.startswith(".") for part in name.parts):
+                yield file, name.with_suffix("")
     elif path.is_file():
         yield path, Path(path.stem)
     else:
@@ -150,10 +154,17 @@ def _check_results(results: dict[Job, dict[Kind, Path]], overwrite: bool) -> Non
 
 def _predict_file(predictor: Predictor, job: Job, results: dict[Kind, Path], advance: Callable[[], None]) -> None:
     written: dict[Kind, list[NDArray[Any]]] = {kind: [] for kind in results}
+    size: tuple[int, ...] | None = None
     for page in range(job.pages):
         part = Part(job.path, page if job.pages > 1 else None)
         try:
             image = read_pixels(part)
+            size = size or image.shape[:2]
+            if image.shape[:2] != size:
+                raise InputError(
+                    f"{part} is {image.shape[0]}x{image.shape[1]} (HxW), the pages before it are {size[0]}x{size[1]}; "
+                    "save pages of different sizes as a file each"
+                )
             probabilities = predictor.probabilities(image)
         except InputError as error:
             raise error if str(part) in str(error) else InputError(f"{part}: {error}") from error
@@ -189,9 +200,7 @@ def _write(path: Path, kind: Kind, arrays: list[NDArray[Any]], classes: Classes)
             colored = kind == "overlay" or (kind == "labels" and not classes.binary)
             stack = [classes.paint(array) if array.ndim == 2 and colored else array for array in arrays]
             data = np.stack(stack) if len(stack) > 1 else stack[0]
-            tifffile.imwrite(
-                temporary, data, photometric="rgb" if colored else "minisblack", compression="zlib", metadata=None
-            )
+            tifffile.imwrite(temporary, data, photometric="rgb" if colored else "minisblack", compression="zlib")
         else:
             picture = Image.fromarray(arrays[0])
             if kind == "labels" and not classes.binary:
@@ -199,5 +208,6 @@ def _write(path: Path, kind: Kind, arrays: list[NDArray[Any]], classes: Classes)
             picture.save(temporary, format="PNG")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise InputError(f"{path} cannot be written ({error.strerror or error}); give another --out") from error

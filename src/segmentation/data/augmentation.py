@@ -1,6 +1,8 @@
 """Augmentation pipelines. The only file that imports albumentations."""
 
 import os
+import random
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +70,26 @@ class Augmentation:
         """
         if not self.pipeline.transforms:
             return image, mask
-        self.pipeline.set_random_seed(seed)
-        drawn = self.pipeline(image=image, mask=mask)
-        augmented = drawn["image"]
+        # not set_random_seed, which starts every transform with the same numbers: a left-right flip would
+        # always come with an up-down flip
+        self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        low, span = _range(image)
+        drawn = self.pipeline(image=image if span is None else (image - low) / span, mask=mask)
+        augmented = drawn["image"] if span is None else drawn["image"] * span + low
         return (augmented if augmented.ndim == 3 else augmented[..., None]), drawn["mask"]
 
 
 def use_one_thread() -> None:
     """Keep OpenCV to one thread: a loader worker is already one of several processes."""
     cv2.setNumThreads(0)
+
+
+def _range(image: NDArray[Any]) -> tuple[Any, Any]:
+    """Lowest value and span of float pixels beyond 0..1, to which albumentations would clip them; else no span."""
+    if image.dtype == np.uint8:
+        return 0, None
+    low, high = image.min(), image.max()
+    return low, (None if low >= 0 and high <= 1 else (high - low) or image.dtype.type(1))
 
 
 def _pipeline(steps: str | list[Step]) -> A.Compose:
@@ -86,7 +99,7 @@ def _pipeline(steps: str | list[Step]) -> A.Compose:
         else:
             loaded = _load(steps)
             if isinstance(loaded, dict) and "transform" in loaded:
-                return A.from_dict(loaded)
+                return _saved(loaded, steps)
             steps = loaded
     if not isinstance(steps, list) or not all(isinstance(step, dict) and len(step) == 1 for step in steps):
         raise InputError(
@@ -104,6 +117,14 @@ def _load(path: str) -> Any:
         raise InputError(f"data.augment: {path} cannot be read ({error})") from error
 
 
+def _saved(stored: dict[str, Any], path: str) -> A.Compose:
+    try:
+        pipeline: Any = A.from_dict(stored)
+    except Exception as error:  # albumentations raises many kinds for a file that it did not write
+        raise InputError(f"data.augment: {path} is no pipeline of albumentations.save ({error})") from error
+    return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
+
+
 def _transform(name: str, options: dict[str, Any] | None) -> Any:
     transform = getattr(A, name, None)
     if not (isinstance(transform, type) and issubclass(transform, A.BasicTransform)):
@@ -111,7 +132,13 @@ def _transform(name: str, options: dict[str, Any] | None) -> Any:
             key for key, value in vars(A).items() if isinstance(value, type) and issubclass(value, A.BasicTransform)
         ]
         raise InputError(f"data.augment: albumentations has no transform {name!r}" + nearest(name, known))
+    options = {} if options is None else options
+    if not isinstance(options, dict):
+        raise InputError(f"data.augment: {name} is given {options!r}; give its arguments, such as {{p: 0.5}}")
+    arguments = list(signature(transform).parameters)
+    for unknown in options.keys() - set(arguments):  # albumentations only warns
+        raise InputError(f"data.augment: {name} has no argument {unknown!r}" + nearest(str(unknown), arguments))
     try:
-        return transform(**(options or {}))
+        return transform(**options)
     except (TypeError, ValueError) as error:
         raise InputError(f"data.augment: {name} refuses {options} ({error})") from error

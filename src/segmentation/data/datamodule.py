@@ -59,9 +59,16 @@ class SegmentationDataModule(LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in {"crop": crop, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if value is not None and value < 1:
-                raise InputError(f"data.{name} is {value}; give 1 or more")
+        counts = {
+            "crop": crop,
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "samples_per_epoch": samples_per_epoch,
+        }
+        for least, values in ((1, counts), (0, {"workers": workers, "seed": seed})):
+            for name, value in values.items():
+                if value is not None and value < least:
+                    raise InputError(f"data.{name} is {value}; give {least} or more")
         self.source = source
         self.split_file = split_file
         self.folds = folds
@@ -115,17 +122,21 @@ class SegmentationDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and check the samples that this stage needs; keep them in memory when they fit."""
-        ids = self.split["train"] + self.split["val"] if stage == "fit" else self._evaluated_ids(stage)
+        lists = [self.split["train"], self.split["val"]] if stage == "fit" else [self._evaluated_ids(stage)]
+        if not all(lists):  # only a split_file can be so
+            counts = ", ".join(f"{len(ids)} {name}" for name, ids in self.split.items())
+            raise InputError(
+                f"data.split_file {self.split_file} lists {counts} samples; {stage} needs "
+                + ("train and val" if stage == "fit" else "val" if stage == "validate" else "test or val")
+            )
+        ids = [sample_id for list_ in lists for sample_id in list_]
         new = [self._samples[sample_id] for sample_id in ids if sample_id not in self.records]
         records = survey(self.reader, new, memory=_free_memory() // 4)
         self.records |= {record.id: record for record in records}
         if stage == "fit":
             self._check_training()
-            self._announce()
-        elif stage == "test" and self.tests_on_validation:
-            rank_zero_info(
-                "No test list: the validation samples are scored. The checkpoint was selected on these data."
-            )
+            if new:
+                self._announce()
 
     @property
     def intensity(self) -> Intensity:
@@ -146,14 +157,21 @@ class SegmentationDataModule(LightningDataModule):
         """Id -> pixel digest of every sample that ``validate`` or ``test`` scores."""
         return self._digests(self._evaluated_ids(stage))
 
+    def batches_per_epoch(self) -> int:
+        """Training batches of one process in an epoch, known without a loader."""
+        world = 1 if self.trainer is None else self.trainer.world_size
+        draws = len(self.training_draws()) // world
+        return draws // self.batch_size if draws >= self.batch_size else min(1, draws)
+
     def train_dataloader(self) -> DataLoader[Item]:
         """Crops, from where a resumed run stopped."""
         epoch, batches, rank, world = 0, 0, 0, 1
         if self.trainer is not None:
             loop = self.trainer.fit_loop
-            # "ready" counts the batch whose end is saving; "completed" would repeat it
             epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined] # a subclass of what is declared
-            batches = loop.epoch_loop.batch_progress.current.ready
+            if loop.epoch_progress.current.ready > epoch:  # else saved after its end, the batches not yet set back
+                # "ready" counts the batch whose end is saving; "completed" would repeat it
+                batches = loop.epoch_loop.batch_progress.current.ready
             rank, world = self.trainer.global_rank, self.trainer.world_size
         draws = self.training_draws()
         sampler = DrawSampler(len(draws), rank, world, epoch, batches * self.batch_size)

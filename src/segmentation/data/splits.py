@@ -56,6 +56,10 @@ def split(
     if "val" not in dealt:
         if folds is not None:
             dealt["val"], units = _block(units, folds, fold)
+        elif fold is not None:
+            raise InputError(
+                f"data.fold is {fold}, but data.folds is not given; set data.folds to the number of blocks"
+            )
         else:
             dealt["val"], units = _draw(units, val_fraction, "data.val_fraction")
     result = {
@@ -81,6 +85,9 @@ def read_split(path: Path, samples: Sequence[Sample]) -> Split:
     """
     try:
         stored = json.loads(path.read_text())
+        unknown = [name for name in list(stored) if name not in ("train", "val", "test")]
+        if unknown:
+            raise ValueError(f"unknown lists {', '.join(unknown)}")
         result = {name: [str(sample_id) for sample_id in stored.get(name, [])] for name in ("train", "val", "test")}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(

@@ -110,7 +110,7 @@ def _look(reader: Reader, sample: Sample) -> tuple[Record, Pair] | str:
         return str(error)
     values = image.reshape(-1, image.shape[2]).astype(np.float64)
     if not np.isfinite(values).all():
-        return f"{sample.images[0] if sample.images else sample.id}: {int((~np.isfinite(values)).sum())} pixels are NaN or infinite; repair the image"
+        return f"{sample.images[0] if sample.images else sample.id}: {int((~np.isfinite(values)).any(1).sum())} pixels are NaN or infinite; repair the image"
     classes = reader.source.classes
     counts = np.bincount(mask.ravel(), minlength=256)
     record = Record(

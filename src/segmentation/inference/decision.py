@@ -87,13 +87,13 @@ def choose_threshold(
         target_class: Index of the class that is scored; None for the mean over both.
 
     Returns:
-        The middle one of equally good thresholds; 0.5 without any pixel.
+        The middle one of equally good thresholds; 0.5 without any true pixel of what is scored.
     """
+    if not (bins if target_class is None else bins[:, target_class]).any():
+        return 0.5
     scores = (dice if criterion == "dice" else iou)(confusions(bins))
     values = class_mean(scores) if target_class is None else scores[..., target_class]
-    if np.isnan(values).all():
-        return 0.5
-    best = np.flatnonzero(values == np.nanmax(values))
+    best = np.flatnonzero(values == values.max())
     return THRESHOLDS[int(best[len(best) // 2])]
 
 

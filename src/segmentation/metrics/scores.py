@@ -1,7 +1,7 @@
 """The scores of one pass over a data set, and the decision they are taken at."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,12 @@ class Scores(nn.Module):
 
 def check_scores(classes: Classes, kinds: list[Kind], criterion: Criterion, target_class: str | None) -> None:
     """Raise InputError for a choice of scores that does not fit the task."""
+    for option, value, known in (
+        *(("scores", kind, get_args(Kind)) for kind in kinds),
+        ("criterion", criterion, get_args(Criterion)),
+    ):
+        if value not in known:
+            raise InputError(f"model.{option} {value!r} is unknown" + nearest(value, list(known)))
     if "em" in kinds and not classes.binary:
         raise InputError(f"model.scores: em compares cells parted by membranes; this task has {len(classes)} classes")
     if criterion == "v_rand" and "em" not in kinds:

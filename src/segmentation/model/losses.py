@@ -23,7 +23,7 @@ class Loss(nn.Module):
     ``dice``    1 - Dice over the batch (Milletari et al. 2016, doi 10.1109/3DV.2016.79)
     ``jaccard`` 1 - IoU over the batch (Rahman & Wang 2016, doi 10.1007/978-3-319-50835-1_22)
     ``tversky`` 1 - Tversky index, alpha = beta = 0.5 (Salehi et al. 2017, doi 10.1007/978-3-319-67389-9_44)
-    ``focal``   focal loss, gamma 2 (Lin et al. 2017, doi 10.1109/ICCV.2017.324)
+    ``focal``   focal loss, gamma 2, each class against the rest (Lin et al. 2017, doi 10.1109/ICCV.2017.324)
     ``lovasz``  Lovasz hinge or softmax (Berman et al. 2018, doi 10.1109/CVPR.2018.00464)
     ==========  =====================================================================================
 
@@ -54,7 +54,7 @@ class Loss(nn.Module):
         self.classes = classes
         self.class_weights: Tensor | None
         self.register_buffer(
-            "class_weights", None if class_weights is None else torch.tensor(class_weights), persistent=False
+            "class_weights", None if class_weights is None else torch.tensor(class_weights).float(), persistent=False
         )
         self.terms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
             name: self._pixelwise if name in PIXEL_LOSSES else self._of_smp(name, class_weights) for name in weights

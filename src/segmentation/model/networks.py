@@ -55,20 +55,22 @@ class AnySize(nn.Module):
     The same lines run in eager mode and in an exported graph.
 
     Args:
-        network: (B, C, H, W) -> (B, K, H, W) for H, W divisible by ``stride``.
-        stride: What H and W must be divisible by; inputs are at least two strides long.
+        network: (B, C, H, W) -> (B, K, H, W) for H, W divisible by ``stride`` and not below ``shortest``.
+        stride: What H and W must be divisible by.
+        shortest: The least H and W, a multiple of ``stride``.
     """
 
-    def __init__(self, network: nn.Module, stride: int = 32) -> None:
+    def __init__(self, network: nn.Module, stride: int = 32, shortest: int = 64) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
+        self.shortest = shortest
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) float -> logits (B, K, H, W)."""
         height, width = image.shape[-2:]
         right, below = (
-            torch.sym_max(2 * self.stride, length + (-length) % self.stride) - length for length in (width, height)
+            torch.sym_max(self.shortest, length + (-length) % self.stride) - length for length in (width, height)
         )
         padded = F.pad(image, [0, right, 0, below], mode="replicate")  # type: ignore[list-item] # SymInt in an export
         logits: Tensor = self.network(padded)
@@ -113,10 +115,14 @@ def build_network(
     arguments: dict[str, Any] = {"in_channels": in_channels, "classes": out_channels}
     if architecture is not PlainUnet:
         _check_encoder(encoder)
-        arguments |= {"encoder_name": encoder, "encoder_weights": encoder_weights}
+        # a timm encoder names its weights itself (tu-resnet18.a1_in1k); SMP warns of anything but True
+        weights = True if encoder_weights and encoder.startswith("tu-") else encoder_weights
+        arguments |= {"encoder_name": encoder, "encoder_weights": weights}
     _check_options(architecture, options, set(arguments))
+    if architecture is smp.DPT:
+        arguments["dynamic_img_size"] = True  # of timm's vision transformers, which else take one size only
     try:
-        network = architecture(**arguments, **options)
+        network: Any = architecture(**arguments, **options)
     except Exception as error:
         if encoder_weights is not None and architecture is not PlainUnet:
             raise InputError(
@@ -124,11 +130,25 @@ def build_network(
                 "set model.encoder_weights: null, or run once where the network can be reached"
             ) from error
         if isinstance(error, (ValueError, TypeError, KeyError, AssertionError, RuntimeError, NotImplementedError)):
+            hint = "; give a vision transformer of timm, such as tu-vit_tiny_patch16_224" if name == "DPT" else ""
             raise InputError(
-                f"{name} with encoder {encoder} and {options} cannot be built ({_first_line(error)})"
+                f"{name} with encoder {encoder} and {options} cannot be built ({_first_line(error)}){hint}"
             ) from error
         raise
-    return AnySize(network, stride=16 if architecture is PlainUnet else 32)
+    if architecture is smp.DPT and 32 % network.encoder.output_stride:
+        raise InputError(
+            f"model.network DPT takes patches of 8, 16 or 32 pixels, {encoder} has {network.encoder.output_stride}"
+        )
+    return AnySize(network, *_lengths(network))
+
+
+def _lengths(network: Any) -> tuple[int, int]:
+    """What H and W of a network must be divisible by, and their least."""
+    if isinstance(network, PlainUnet):
+        return 16, 32
+    if isinstance(network, smp.PAN):  # halves the encoder's last features three times
+        return 32, 8 * network.encoder.output_stride
+    return 32, 64
 
 
 def _double_convolution(narrow: int, wide: int) -> nn.Sequential:
@@ -158,8 +178,12 @@ def _check_options(architecture: type[nn.Module], options: dict[str, Any], taken
     parameters = inspect.signature(architecture).parameters
     known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
     for option in options:
+        if option in ("activation", "aux_params"):
+            raise InputError(
+                f"model.network_options: {option} has no place here; the loss, the scores and the decision take logits"
+            )
         if option in taken or option not in known:
-            free = sorted(set(known) - taken)
+            free = sorted(set(known) - taken - {"activation", "aux_params"})
             raise InputError(
                 f"model.network_options: {architecture.__name__} takes no {option!r}" + nearest(option, free)
             )

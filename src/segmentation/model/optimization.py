@@ -39,11 +39,17 @@ def build_optimizer(
     known = sorted({*TORCH_OPTIMIZERS, *map(str, timm.optim.list_optimizers())})
     if name not in known:
         raise InputError(f"model.optimizer {name!r} is unknown" + nearest(name, known))
-    optimizer = TORCH_OPTIMIZERS.get(name) or timm.optim.get_optimizer_class(name, bind_defaults=True)
+    try:
+        optimizer = TORCH_OPTIMIZERS.get(name) or timm.optim.get_optimizer_class(name, bind_defaults=True)
+    except (AssertionError, ImportError) as error:  # apex's and bitsandbytes' need a GPU and those packages
+        raise InputError(f"model.optimizer {name} is not to be had on this machine ({error})") from error
     accepted = list(inspect.signature(optimizer).parameters)
     for option in options:
-        if option not in accepted or option in ("params", "lr", "weight_decay"):
-            raise InputError(f"model.optimizer_options: {name} takes no {option!r}" + nearest(option, accepted[2:]))
+        if option in ("lr", "weight_decay"):
+            raise InputError(f"model.optimizer_options: {option} has a place of its own; set model.{option}")
+        if option not in accepted or option == "params":
+            free = [argument for argument in accepted if argument not in ("params", "lr", "weight_decay")]
+            raise InputError(f"model.optimizer_options: {name} takes no {option!r}" + nearest(option, free))
     arguments = {"lr": lr, "weight_decay": weight_decay} | options
     try:
         return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
@@ -71,7 +77,7 @@ _SCHEDULE_OPTIONS = {
 def build_schedule(
     name: str,
     optimizer: torch.optim.Optimizer,
-    steps: int,
+    steps: float,
     warmup: float,
     options: dict[str, Any],
     every: int = 1,
@@ -83,7 +89,7 @@ def build_schedule(
             2018); ``step`` (``gamma`` at each share of the steps in ``at``); ``plateau``
             (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default).
         optimizer: Whose rate is changed.
-        steps: Optimizer steps of the whole run.
+        steps: Optimizer steps of the whole run; infinite where it has no end.
         warmup: Share of the steps over which the rate rises linearly from 0; 0..1. Not with plateau.
         options: Of the schedule.
         every: Epochs from one validation to the next, at which ``plateau`` looks.
@@ -105,6 +111,13 @@ def build_schedule(
         monitor = options.get("monitor", "val/loss")
         plateau = ReduceLROnPlateau(optimizer, mode="min" if "loss" in monitor else "max", **torch_options)
         return {"scheduler": plateau, "monitor": monitor, "frequency": every}
+    if math.isinf(steps):
+        if name != "constant" or warmup:
+            raise InputError(
+                f"model.schedule {name} with warmup {warmup} needs the length of the run; set trainer.max_epochs or "
+                "trainer.max_steps, or take constant without warmup, or plateau"
+            )
+        steps = 1
     rise = round(warmup * steps)
 
     def factor(step: int) -> float:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ class Predictor:
             InputError: For another number of channels or pixel type.
         """
         pixels = self._check(np.asarray(image))
-        batch = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(self.device)
+        # a copy: torch takes no read-only arrays, which PIL gives
+        batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
         with torch.inference_mode(), autocast(self.precision, self.device.type):
             probabilities = self.module.probabilities(tiling.run(self.module, batch))
         result: NDArray[np.float32] = probabilities[0].cpu().numpy()
@@ -103,9 +105,15 @@ def load(ckpt_path: str | Path, device: str | None = None, threshold: float | No
 def load_module(ckpt_path: str | Path) -> SegmentationModule:
     """The trained module on the CPU; errors as in ``load``."""
     checkpoint = read_checkpoint(ckpt_path)
-    module = SegmentationModule(**checkpoint["hyper_parameters"])
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
+    try:
+        module = SegmentationModule(**checkpoint["hyper_parameters"])
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (InputError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{ckpt_path} does not fit this version of the program ({_first_sentence(error)}); "
+            "load it with the version that wrote it, or train anew"
+        ) from error
     return module
 
 
@@ -117,11 +125,18 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         read_extras(checkpoint)
+        with ZipFile(path) as parts:  # torch does not look at the checksums of the weights
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path} cannot be read as a checkpoint ({reason}); it may be cut or of another program"
+            f"{path} cannot be read as a checkpoint ({_first_sentence(error)}); it may be cut or of another program"
         ) from error
     return checkpoint
+
+
+def _first_sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].split(". ")[0]

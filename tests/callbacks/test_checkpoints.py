@@ -1,0 +1,73 @@
+"""Checkpoints are written whole or not at all."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segmentation.callbacks.checkpoints import AtomicCheckpointIO
+from segmentation.errors import InputError
+
+
+def test_it_writes_beside_the_target_and_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: renamed.append((self, target)) or replace(self, target))
+    AtomicCheckpointIO().save_checkpoint({"a": torch.ones(2)}, tmp_path / "run" / "last.ckpt")
+    assert renamed == [(tmp_path / "run" / ".last.ckpt.tmp", tmp_path / "run" / "last.ckpt")]
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["a"].tolist() == [1, 1]
+
+
+def test_a_kill_while_writing_leaves_the_one_before(tmp_path: Path) -> None:
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, target)
+    child = os.fork()
+    if child == 0:
+        torch.save = lambda checkpoint, file: (file.write(b"half"), file.flush(), os._exit(9))  # type: ignore[assignment]
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert (tmp_path / ".last.ckpt.tmp").read_bytes() == b"half"
+    assert torch.load(target, weights_only=True) == {"step": 1}
+    AtomicCheckpointIO().save_checkpoint({"step": 3}, target)
+    assert torch.load(target, weights_only=True) == {"step": 3}
+
+
+def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, target)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"last.ckpt cannot be written \(no space left on the disk\)"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["last.ckpt"]
+    assert torch.load(target, weights_only=True) == {"step": 1}
+
+
+def test_last_is_written_every_n_steps_and_best_by_the_monitor(
+    tiny_fit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, int]] = []
+    save = AtomicCheckpointIO.save_checkpoint
+
+    def spy(self: Any, checkpoint: dict[str, Any], path: str, storage_options: Any = None) -> None:
+        written.append((Path(path).name, checkpoint["global_step"]))
+        save(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", spy)
+    tiny_fit("--data.samples_per_epoch", 8, "--checkpoint.every_n_steps", 3, "--checkpoint.monitor", "val/loss")
+    assert [step for name, step in written if name == "last.ckpt"] == [3, 4, 6, 8]
+    assert next(step for name, step in written if name == "best.ckpt") == 4
+
+
+def test_an_unknown_monitor_names_the_known_ones(
+    run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou") == 1
+    assert "'val/miou' is not logged; known: val/accuracy" in capsys.readouterr().err

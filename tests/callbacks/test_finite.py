@@ -1,0 +1,38 @@
+"""A loss that is not finite stops the run and writes no checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from segmentation.model.losses import Loss
+
+
+@pytest.mark.parametrize("every", [1, 50])
+def test_a_nan_loss_stops_and_names_the_samples(
+    run: Callable[..., int],
+    synthetic,
+    quick,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    every: int,
+) -> None:
+    forward = Loss.forward
+    calls = []
+
+    def nan_at_the_third(self: Loss, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        calls.append(self.training)
+        loss = forward(self, logits, mask)
+        return loss * torch.nan if sum(calls) == 3 and self.training else loss
+
+    monkeypatch.setattr(Loss, "forward", nan_at_the_third)
+    args = ("--checkpoint.every_n_steps", 1) if every == 1 else ()
+    assert (
+        run("fit", *synthetic, *quick, *args, "--data.samples_per_epoch", 8, "--trainer.log_every_n_steps", every) == 1
+    )
+    message = capsys.readouterr().err
+    assert "the loss became NaN or infinite on one of these samples: slice-00" in message
+    assert len(set(message.split("samples: ")[1].split(". No")[0].split(", "))) <= (2 if every == 1 else 4)
+    steps = [torch.load(path, weights_only=True)["global_step"] for path in Path("runs").rglob("*.ckpt")]
+    assert steps == ([2] if every == 1 else [])

@@ -1,0 +1,302 @@
+"""A checkpoint file as a function from pixels to labels, without network access."""
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segmentation.errors import InputError
+from segmentation.inference.classes import Classes
+from segmentation.inference.decision import Decision
+from segmentation.inference.intensity import Intensity
+from segmentation.model import precision
+from segmentation.model.module import FORMAT, SegmentationModule
+from segmentation.model.predictor import Predictor, load, load_module
+
+TINY = "tu-test_resnet.r160_in1k"
+SIZES = [(1, 1), (8, 8), (387, 501)]
+
+
+def module_of(classes: int = 2, channels: int = 1, dtype: str = "uint8", **arguments: object) -> SegmentationModule:
+    """A module as after training on pixels of a type, with weights that give each class some pixels."""
+    torch.manual_seed(0)
+    names = [f"class {k}" for k in range(classes)]
+    module = SegmentationModule({"names": names}, channels, encoder=TINY, **arguments)
+    module.intensity = Intensity(dtype)
+    middle = 127.0 if dtype == "uint8" else 0.5
+    module.mean.fill_(middle)
+    module.std.fill_(middle / 2)
+    head = module.network.network.segmentation_head[0]
+    torch.nn.init.normal_(head.weight, std=0.5)
+    return module
+
+
+def checkpoint_of(module: SegmentationModule) -> dict[str, object]:
+    """What Lightning writes of a module."""
+    checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+    module.on_save_checkpoint(checkpoint)
+    return checkpoint
+
+
+def saved(module: SegmentationModule, path: Path = Path("model.ckpt")) -> Path:
+    torch.save(checkpoint_of(module), path)
+    return path
+
+
+def noise(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    """Patches of random brightness: pixels (H, W) or (H, W, C)."""
+    random = np.random.default_rng(seed)
+    coarse = random.random([length // 8 + 1 if axis < 2 else length for axis, length in enumerate(shape)])
+    fine = coarse.repeat(8, 0).repeat(8, 1)[: shape[0], : shape[1]]
+    return (fine * (np.iinfo(dtype).max if dtype.startswith("uint") else 1)).astype(dtype)
+
+
+@pytest.fixture
+def _no_network(monkeypatch):
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+
+@pytest.mark.usefixtures("_no_network")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("classes", "tail"), [(2, ()), (2, (1,)), (4, (3,))])
+def test_pixels_of_any_size_become_labels_and_probabilities_without_a_network(classes, tail, size):
+    module = module_of(classes, channels=tail[0] if tail else 1)
+    predictor = load(saved(module))
+    image = noise(*size, *tail)
+    probabilities, labels = predictor.probabilities(image), predictor(image)
+    assert probabilities.shape == (classes, *size)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-6)
+    assert probabilities.min() >= 0
+    assert labels.shape == size
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, predictor.labels(probabilities))
+    assert len(np.unique(labels)) > 1 or size != SIZES[-1], "an image of one class alone would hide mistakes"
+
+
+def test_the_loaded_module_answers_as_the_saved_one():
+    module = module_of(3, channels=3).eval()
+    image = noise(40, 50, 3)
+    with torch.inference_mode():
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+        expected = module.probabilities(module(batch))[0].numpy()
+    np.testing.assert_array_equal(load(saved(module)).probabilities(image), expected)
+
+
+def test_a_checkpoint_is_complete():
+    module = module_of(3, channels=2, dtype="uint16")
+    module.trained_on = {"a.png": "abc"}
+    module.precision = "bf16-mixed"
+    loaded = load_module(saved(module))
+    assert loaded.classes == Classes(("class 0", "class 1", "class 2"))
+    assert loaded.intensity == Intensity("uint16")
+    assert loaded.trained_on == {"a.png": "abc"}
+    assert loaded.precision == "bf16-mixed"
+    assert torch.equal(loaded.mean, module.mean)
+    assert torch.equal(loaded.std, module.std)
+    assert (load("model.ckpt").in_channels, len(load("model.ckpt").classes)) == (2, 3)
+
+
+def test_hyperparameters_are_plain_values_without_the_pretrained_weights():
+    module = module_of(network_options={"decoder_channels": [16, 8, 8, 4, 4]}, loss={"bce": 1, "lovasz": 1})
+    checkpoint = torch.load(saved(module), weights_only=True)
+    assert "encoder_weights" not in checkpoint["hyper_parameters"]
+    assert checkpoint["hyper_parameters"]["network_options"] == {"decoder_channels": [16, 8, 8, 4, 4]}
+    assert checkpoint["segmentation"]["format"] == FORMAT
+
+
+def test_no_code_in_a_checkpoint_is_run():
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (Path("sprung"),)
+
+    torch.save(checkpoint_of(module_of()) | {"trap": Trap()}, "trap.ckpt")
+    with pytest.raises(InputError, match="trap.ckpt cannot be read as a checkpoint"):
+        load("trap.ckpt")
+    assert not Path("sprung").exists()
+
+
+def test_grey_images_from_pil_are_taken_without_a_warning():
+    predictor = load(saved(module_of()))
+    image = Image.fromarray(noise(20, 30))
+    assert not np.asarray(image).flags.writeable
+    assert predictor(image).shape == (20, 30)
+    np.testing.assert_array_equal(predictor(np.asarray(image)), predictor(np.array(image)[..., None]))
+
+
+def test_the_image_is_not_changed():
+    image = noise(20, 30)
+    before = image.copy()
+    load(saved(module_of()))(image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_network_of_deeper_pixels_takes_them(dtype):
+    predictor = load(saved(module_of(dtype=dtype)))
+    image = noise(40, 56, dtype=dtype)
+    probabilities = predictor.probabilities(image)
+    with torch.inference_mode():
+        scaled = torch.from_numpy(image / np.float32(65535 if dtype == "uint16" else 1))[None, None]
+        expected = predictor.module.probabilities(predictor.module(scaled))[0].numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert probabilities[1].std() > 0.01
+
+
+def test_an_image_in_a_batch_is_labelled_as_alone():
+    module = module_of(channels=3).eval()
+    batch = torch.stack([torch.from_numpy(noise(33, 47, 3, seed=seed)).permute(2, 0, 1) for seed in range(3)])
+    with torch.inference_mode():
+        together = module(batch)
+        alone = torch.cat([module(image[None]) for image in batch])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_the_memory_format_changes_speed_and_not_the_answer():
+    image = noise(70, 50)
+    last = load(saved(module_of(channels_last=True))).probabilities(image)
+    first = load(saved(module_of(channels_last=False))).probabilities(image)
+    np.testing.assert_allclose(last, first, atol=1e-5)
+
+
+def test_a_transposed_image_in_memory_is_read_by_its_axes():
+    predictor = load(saved(module_of(channels=3)))
+    image = noise(30, 40, 3)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    np.testing.assert_array_equal(predictor(planes.transpose(1, 2, 0)), predictor(image))
+
+
+def test_the_stored_decision_is_used_unless_another_threshold_is_given():
+    module = module_of()
+    image = noise(64, 64)
+    middle = float(np.median(Predictor(module).probabilities(image)[1]))
+    module.decision = Decision(middle)
+    path = saved(module)
+    stored = load(path)
+    assert stored.decision == Decision(middle)
+    assert 0.4 < stored(image).mean() < 0.6
+    assert load(path, threshold=0)(image).all()
+    assert not load(path, threshold=1)(image).any()
+
+
+def test_a_threshold_among_the_arguments_of_training_wins_over_the_chosen_one():
+    module = module_of(threshold=0.3)
+    module.decision = Decision(0.8)
+    assert load(saved(module)).decision == Decision(0.3)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5])
+def test_a_threshold_that_is_no_probability_is_refused(threshold):
+    with pytest.raises(InputError, match=f"the threshold is {threshold}; give a probability from 0 to 1"):
+        load(saved(module_of()), threshold=threshold)
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_the_precision_of_training_is_used_where_the_machine_has_it(monkeypatch, has_bf16):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda _device: has_bf16)
+    module = module_of()
+    exact = Predictor(module).probabilities(noise(40, 40))
+    module.precision = "bf16-mixed"
+    predictor = load(saved(module))
+    probabilities = predictor.probabilities(noise(40, 40))
+    assert probabilities.dtype == np.float32
+    assert predictor.precision == ("bf16-mixed" if has_bf16 else "32-true")
+    assert np.array_equal(probabilities, exact) == (not has_bf16)
+    np.testing.assert_allclose(probabilities, exact, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "wanted"),
+    [
+        (1, (5, 5, 3), r"\(H, W\) or \(H, W, 1\)"),
+        (3, (5, 5), r"\(H, W, 3\)"),
+        (3, (5, 5, 4), r"\(H, W, 3\)"),
+        (1, (2, 5, 5, 1), r"\(H, W\) or \(H, W, 1\)"),
+        (1, (0, 5), r"\(H, W\) or \(H, W, 1\)"),
+    ],
+)
+def test_an_image_of_another_shape_is_refused_with_both_shapes(channels, shape, wanted):
+    predictor = load(saved(module_of(channels=channels)))
+    given = str(shape).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(InputError, match=f"the image has the shape {given}; the network takes {wanted}"):
+        predictor(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(("trained", "given"), [("uint8", "uint16"), ("uint16", "uint8"), ("uint8", "float64")])
+def test_pixels_of_another_type_are_refused_with_both_types(trained, given):
+    predictor = load(saved(module_of(dtype=trained)))
+    with pytest.raises(InputError, match=f"the image is {given}, the network was trained on {trained}"):
+        predictor(np.zeros((4, 4), given))
+
+
+def test_a_missing_checkpoint_is_named():
+    with pytest.raises(InputError, match="the checkpoint runs/none.ckpt does not exist"):
+        load("runs/none.ckpt")
+    with pytest.raises(InputError, match="does not exist"):
+        load(Path())
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1000, 0.5, -1])
+def test_a_truncated_checkpoint_is_named(kept):
+    content = saved(module_of()).read_bytes()
+    Path("cut.ckpt").write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(InputError, match=r"cut.ckpt cannot be read as a checkpoint \(.*\); it may be cut"):
+        load("cut.ckpt")
+
+
+@pytest.mark.parametrize("place", [0.0001, 0.3, 0.5, 0.9])
+def test_a_checkpoint_with_a_wrong_byte_is_refused_even_in_the_weights(place):
+    content = bytearray(saved(module_of()).read_bytes())
+    content[int(place * len(content))] ^= 0xFF
+    Path("bad.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match="bad.ckpt cannot be read as a checkpoint"):
+        load("bad.ckpt")
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04" + b"\0" * 40])
+def test_a_file_of_another_kind_is_named(content):
+    Path("photo.png").write_bytes(content)
+    with pytest.raises(InputError, match="photo.png cannot be read as a checkpoint"):
+        load("photo.png")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {"segmentation": 3}, {"segmentation": {}}])
+def test_a_torch_file_of_another_shape_is_named(content):
+    torch.save(content, "other.pt")
+    with pytest.raises(InputError, match="other.pt cannot be read as a checkpoint"):
+        load("other.pt")
+
+
+def test_a_checkpoint_of_another_program_says_so():
+    torch.save({"state_dict": {}, "hyper_parameters": {}}, "other.ckpt")
+    with pytest.raises(InputError, match="other.ckpt: the checkpoint was not written by this program"):
+        load("other.ckpt")
+
+
+def test_a_newer_format_is_refused_with_both_numbers():
+    checkpoint = checkpoint_of(module_of())
+    checkpoint["segmentation"]["format"] = FORMAT + 1
+    torch.save(checkpoint, "new.ckpt")
+    with pytest.raises(InputError, match=f"new.ckpt: .* has format {FORMAT + 1}, this program reads up to {FORMAT}"):
+        load("new.ckpt")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"state_dict": {}},
+        {"hyper_parameters": {}},
+        {"segmentation": {"format": FORMAT}},
+        {"hyper_parameters": {"classes": {"names": ["a", "b"]}, "in_channels": 1, "network": "Gone"}},
+    ],
+)
+def test_a_checkpoint_that_lacks_what_this_version_needs_is_named(changed):
+    torch.save(checkpoint_of(module_of()) | changed, "odd.ckpt")
+    with pytest.raises(InputError, match="odd.ckpt does not fit this version of the program"):
+        load("odd.ckpt")

@@ -1,0 +1,140 @@
+"""A run that was killed or stopped and then resumed equals the run that was not."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback
+
+Run = Callable[..., int]
+Fit = Callable[..., Path]
+
+# DeepLabV3Plus has dropout: the random state of the network must come back too
+NETWORK = ("--model.network", "DeepLabV3Plus", "--data.samples_per_epoch", 8, "--checkpoint.every_n_steps", 1)
+
+
+class Kill(Callback):
+    """Sends a signal to this process at the end of a step."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.step = step
+        self.number = number
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    moments = checkpoint["optimizer_states"][0]["state"]
+    flat = {f"{key} {name}": value for key, state in moments.items() for name, value in state.items()}
+    return checkpoint["state_dict"] | flat
+
+
+def assert_equal(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    assert [key for key in a if not torch.equal(a[key], b[key])] == []
+
+
+@pytest.fixture
+def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Add the killer to every Trainer of the command line; step 0 takes it away."""
+
+    from segmentation import cli
+
+    spared = cli.WarnOneClass
+
+    def arm(step: int, number: int) -> None:
+        monkeypatch.setattr(cli, "WarnOneClass", lambda: Kill(step, number) if step else spared())
+
+    return arm
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])  # in an epoch of 4 steps, at its end, in the next
+def test_a_fit_stopped_by_sigterm_and_resumed(tiny_fit: Fit, run: Run, synthetic, quick, kill, step: int) -> None:
+    whole = tiny_fit(*NETWORK)
+    kill(step, signal.SIGTERM)
+    assert run("fit", *synthetic, *quick, *NETWORK) == 128 + signal.SIGTERM
+    kill(0, 0)
+    stopped = next(path for path in whole.parent.iterdir() if path != whole)
+    assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
+    # another number of workers, too
+    args = [*synthetic, *quick, *NETWORK, "--data.workers", 1, "--ckpt_path", "last"]
+    assert run("fit", *args) == 0
+    assert_equal(whole, stopped)
+
+
+def test_a_fit_killed_in_an_epoch_and_resumed(tiny_fit: Fit, run: Run, synthetic, quick) -> None:
+    whole = tiny_fit(*NETWORK)
+    args = [str(arg) for arg in ("fit", *synthetic, *quick, *NETWORK, "--trainer.default_root_dir", "killed")]
+    program = (
+        f"import sys, torch; torch.set_num_threads({torch.get_num_threads()})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r}); sys.argv = ['segmentation']\n"
+        "from test_resume import Kill\nfrom segmentation import cli, __main__\n"
+        f"cli.WarnOneClass = lambda: Kill(3, {int(signal.SIGKILL)})\n"
+        f"__main__.main({args!r})"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    killed = next(Path("killed").glob("*/*"))
+    stored = torch.load(killed / "checkpoints/last.ckpt", weights_only=True)
+    assert 2 <= stored["global_step"] <= 3  # the signal came before or after the checkpoint of step 3
+    rows = (killed / "metrics.csv").read_text().count("\n") if (killed / "metrics.csv").exists() else 0
+    assert run(*args, "--ckpt_path", "last") == 0
+    assert_equal(whole, killed)
+    # the run went on in its folder, and nothing of it was lost
+    assert [path.name for path in Path("killed").glob("*/*")] == [killed.name]
+    assert (killed / "config.yaml").exists()
+    assert (killed / "config-resume1.yaml").exists()
+    with (killed / "metrics.csv").open() as file:
+        resumed = list(csv.DictReader(file))
+    assert len(resumed) > rows
+    assert {"0", "1"} <= {row["epoch"] for row in resumed}
+
+
+@pytest.mark.filterwarnings("ignore:3 validations in a row")  # after so few steps nothing is learned
+def test_a_finished_fit_can_be_continued(tiny_fit: Fit, run: Run) -> None:
+    longer = ("--trainer.max_epochs", 4, "--model.schedule", "constant")
+    whole = tiny_fit(*NETWORK, *longer)
+    first = tiny_fit(*NETWORK, *longer, "--trainer.max_epochs", 2)
+    assert (
+        run(
+            "fit",
+            "--config",
+            first / "config.yaml",
+            "--trainer.max_epochs",
+            4,
+            "--ckpt_path",
+            first / "checkpoints/last.ckpt",
+        )
+        == 0
+    )
+    assert_equal(whole, first)
+
+
+def test_normalisation_is_not_computed_again(tiny_fit: Fit, run: Run) -> None:
+    folder = tiny_fit()
+    path = folder / "checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["mean"] += 5
+    torch.save(checkpoint, path)
+    assert run("fit", "--config", folder / "config.yaml", "--trainer.max_epochs", 3, "--ckpt_path", path) == 0
+    after = torch.load(path, weights_only=True)
+    assert torch.equal(after["state_dict"]["mean"], checkpoint["state_dict"]["mean"])
+    assert after["epoch"] == 2
+
+
+def test_resuming_with_another_split_is_refused(tiny_fit: Fit, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny_fit()
+    args = ("--config", folder / "config.yaml", "--data.fold", 0, "--trainer.max_epochs", 3)
+    assert run("fit", *args, "--ckpt_path", folder / "checkpoints/last.ckpt") == 1
+    assert "were trained on" in capsys.readouterr().err
