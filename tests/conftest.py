@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", NO_ALBUMENTATIONS_UPDATE="1", CUDA_VISIBLE_DEVICES="")
 
+import lightning.pytorch  # noqa: F401 - its log handler keeps the stderr of the moment of import
 import numpy as np
 import pytest
 import torch

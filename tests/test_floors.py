@@ -60,7 +60,7 @@ def ours(path: Path, *, lazy: bool = True) -> set[str]:
 
 
 def floor(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def inner_modules() -> list[str]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import import_module
 from inspect import isfunction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,36 +114,38 @@ def test_a_bug_is_not_dressed_up_as_wrong_input(monkeypatch: pytest.MonkeyPatch)
         main(["predict"])
 
 
-def noted(*, size: int = 3, overwrite: bool = False, name: str = "x") -> None:
+def noted(*, size: int = 3, overwrite: bool = False, out: Path = Path("x")) -> None:
     """Note the arguments.
 
     Args:
         size: A number.
         overwrite: A flag.
-        name: A text.
+        out: A folder.
     """
-    NOTES.append((size, overwrite, name))
+    NOTED.append((size, overwrite, out))
 
 
-NOTES: list[Any] = []
+NOTED: list[Any] = []
 
 
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ([], (3, False, "x")),
-        (["--size", "5"], (5, False, "x")),
-        (["--overwrite"], (3, True, "x")),
-        (["--overwrite", "--name", "y"], (3, True, "y")),
-        (["--overwrite", "true"], (3, True, "x")),
-        (["--overwrite", "False", "--size=4"], (4, False, "x")),
-        (["--name", "true"], (3, False, "true")),
+        ([], (3, False, Path("x"))),
+        (["--size", "5"], (5, False, Path("x"))),
+        (["--overwrite"], (3, True, Path("x"))),
+        (["--overwrite", "--out", "y"], (3, True, Path("y"))),
+        (["--overwrite", "true"], (3, True, Path("x"))),
+        (["--overwrite", "False", "--size=4"], (4, False, Path("x"))),
+        (["--out", "true"], (3, False, Path("true"))),
     ],
 )
 def test_a_function_is_called_with_typed_arguments(args: list[str], expected: tuple[Any, ...]) -> None:
-    NOTES.clear()
+    NOTED.clear()
     entry.call(noted, args)
-    assert NOTES == [expected]
+    (called,) = NOTED
+    assert called == expected
+    assert list(map(type, called)) == list(map(type, expected))
 
 
 @pytest.mark.parametrize(

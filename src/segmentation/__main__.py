@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
+from itertools import zip_longest
 
 from segmentation import __version__
 from segmentation.errors import InputError
@@ -83,15 +84,14 @@ def call(function: Callable[..., None], args: list[str]) -> None:
         config = parser.parse_args(_with_values(args, flags))
     except ArgumentError as error:
         raise InputError(f"{error} ({parser.prog} --help lists the arguments)") from error
-    function(**parser.instantiate_classes(config))
+    function(**config)
 
 
 def _with_values(args: list[str], flags: list[str]) -> list[str]:
     """``--overwrite`` alone means ``--overwrite true``."""
-    following = [*args[1:], "--"]
     return [
         word
-        for arg, after in zip(args, following, strict=True)
+        for arg, after in zip_longest(args, args[1:], fillvalue="")
         for word in ([arg, "true"] if arg in flags and after.lower() not in ("true", "false") else [arg])
     ]
 

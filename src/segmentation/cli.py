@@ -5,6 +5,7 @@ import logging
 import os
 import pkgutil
 import signal
+import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +59,10 @@ def run(args: list[str]) -> int:
     except SIGTERMException:
         rank_zero_info("Stopped by SIGTERM. Go on with the same command and --ckpt_path last")
         return 128 + signal.SIGTERM
+    finally:
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            wandb.finish()  # else a second command in this process would go on in this one's run
     return 0
 
 

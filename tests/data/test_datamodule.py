@@ -147,6 +147,16 @@ def test_the_split_is_known_without_reading_pixels(source_of: SourceOf) -> None:
     assert source.reads == []
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_leaves_the_global_random_state_alone(source_of: SourceOf, workers: int) -> None:
+    """Dropout would depend on the number of workers."""
+    data = data_of(source_of(arrays(*range(6))), workers=workers, augment="em")
+    before = torch.get_rng_state()
+    list(data.train_dataloader())
+    list(data.val_dataloader())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_second_setup_reads_nothing_again(source_of: SourceOf) -> None:
     source = source_of(arrays(*range(6)))
     data = data_of(source)

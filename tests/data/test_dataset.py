@@ -143,6 +143,8 @@ def test_a_small_image_is_continued_by_reflection(shape: tuple[int, int]) -> Non
         for length, places in ((height, rows[:, 0]), (width, columns[0])):
             assert set(np.abs(np.diff(places))) <= {0, 1}  # neighbours stay neighbours, also across a reflection
             assert set(places) == set(range(length)) or length > 256
+            ends = np.flatnonzero(np.diff(places))
+            assert length == 1 or np.diff(ends, prepend=-1, append=255).max() <= 2  # the rim is doubled, not drawn out
 
 
 def test_the_places_of_reflected_images_vary() -> None:

@@ -31,7 +31,7 @@ def pages(path: Path) -> int:
     try:
         with tifffile.TiffFile(path) as file:
             return len(file.pages)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
+    except Exception as error:  # struct.error and others on cut files
         raise unreadable(path, error) from error
 
 

@@ -16,7 +16,7 @@ from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
 from segmentation.model.losses import Loss
 from segmentation.model.networks import build_network
-from segmentation.model.optimization import build_optimizer, build_schedule
+from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization
 
 FORMAT = 1
 """Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
@@ -93,6 +93,9 @@ class SegmentationModule(LightningModule):
         check_scores(self.classes, self.score_kinds, criterion, target_class)
         if threshold is not None and not 0 <= threshold <= 1:
             raise InputError(f"model.threshold is {threshold}; give a probability from 0 to 1")
+        check_optimization(
+            optimizer, lr, weight_decay, optimizer_options or {}, schedule, warmup, schedule_options or {}
+        )
         outputs = 1 if self.classes.binary else len(self.classes)
         self.network = build_network(network, encoder, encoder_weights, in_channels, outputs, network_options or {})
         self.loss = Loss(loss or _default_loss(self.classes), self.classes, class_weights)

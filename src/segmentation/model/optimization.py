@@ -57,6 +57,20 @@ def build_optimizer(
         raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
 
 
+def check_optimization(
+    optimizer: str,
+    lr: float,
+    weight_decay: float,
+    optimizer_options: dict[str, Any],
+    schedule: str,
+    warmup: float,
+    schedule_options: dict[str, Any],
+) -> None:
+    """Raise InputError for wrong names and options before anything is trained, by building both for one number."""
+    built = build_optimizer(optimizer, [nn.Parameter(torch.zeros(1))], lr, weight_decay, optimizer_options)
+    build_schedule(schedule, built, 100, warmup, schedule_options)
+
+
 SCHEDULES: dict[str, Callable[[float, dict[str, Any]], float]] = {
     "constant": lambda _done, _options: 1.0,
     "cosine": lambda done, options: _between(options.get("end", 0.0), (1 + math.cos(math.pi * done)) / 2),

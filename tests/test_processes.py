@@ -1,0 +1,28 @@
+"""Two processes give the scores of one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("slices", [(15, 5), (3, 1)], ids=["5 samples on 2", "1 sample on 2"])
+def test_two_processes_score_as_one(tiny_fit: Callable[..., Path], run: Callable[..., int], slices) -> None:
+    total, scored = slices
+    data = ("--data.source.slices", total)
+    folder = tiny_fit(*data, "--model.scores", "[region,em]")
+    checkpoint = folder / "checkpoints/last.ckpt"
+    assert run("validate", "--ckpt_path", checkpoint) == 0
+    one = next(folder.glob("validate-*"))
+    two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    command = [sys.executable, "-m", "segmentation", "validate", "--ckpt_path", str(checkpoint), *two_processes]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    two = next(path for path in folder.glob("validate-*") if path != one)
+    first, second = (json.loads((path / "scores.json").read_text()) for path in (one, two))
+    assert len(json.loads((folder / "split.json").read_text())["val"]) == scored
+    assert first == pytest.approx(second, abs=1e-6)
+    assert len(list(folder.glob("validate-*"))) == 2  # the second process made no folder of its own

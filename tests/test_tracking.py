@@ -1,0 +1,95 @@
+"""Weights & Biases and TensorBoard, offline."""
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., int]
+LOGGER = "{class_path: WandbLogger, init_args: {project: test}}"
+
+
+def records(folder: Path) -> dict[str, Any]:
+    """What a W&B run wrote: config, history keys with their last values, files."""
+    from wandb.proto import wandb_internal_pb2
+
+    found: dict[str, Any] = {"config": {}, "history": {}, "id": None}
+    for data in leveldb_records(next(folder.glob("wandb/*/*.wandb")).read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            found["id"] = record.run.run_id
+            for item in record.run.config.update:
+                found["config"][item.key] = json.loads(item.value_json)
+        elif kind == "config":
+            for item in record.config.update:
+                found["config"][item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+        elif kind == "history":
+            for item in record.history.item:
+                found["history"][item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    return found
+
+
+def leveldb_records(data: bytes) -> Iterator[bytes]:
+    """The records of a .wandb file: LevelDB's log format behind a header of seven bytes."""
+    block, header, position, whole = 32768, 7, 7, b""
+    while position + header <= len(data):
+        if block - position % block < header:
+            position += block - position % block
+            continue
+        _crc, length, kind = struct.unpack("<IHB", data[position : position + header])
+        whole += data[position + header : position + header + length]
+        position += header + length
+        if kind in (1, 4):  # full, or the last of several parts
+            yield whole
+            whole = b""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb's own, of its settings
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # wandb leaves its service's pipes to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the same
+def test_two_wandb_runs_in_a_row_and_the_second_read_back(
+    tiny_fit: Callable[..., Path], run: Run, synthetic, quick
+) -> None:
+    first = tiny_fit("--trainer.logger", LOGGER)
+    second = tiny_fit("--trainer.logger", LOGGER, "--model.lr", "2e-3")
+    assert first != second
+    found = records(second)
+    assert found["id"] == f"SyntheticSource-{second.name}"
+    assert found["config"]["model"]["lr"] == 0.002
+    assert found["config"]["data"]["source"]["class_path"].endswith("SyntheticSource")
+    assert {"train/loss", "val/iou", "val/iou/membrane", "lr-AdamW"} <= set(found["history"])
+    assert found["history"]["validation/_type"] == "images/separated"
+    assert {"truth", "prediction"} == set(found["history"]["validation/all_masks"][0])
+    assert found["history"]["validation/captions"] == ["slice-004", "slice-005"]
+    assert (second / "metrics.csv").exists()  # CSV always
+    # resumed, it is the same W&B run
+    args = (*synthetic, *quick, "--model.lr", "2e-3", "--trainer.max_epochs", 3, "--trainer.logger", LOGGER)
+    assert run("fit", *args, "--ckpt_path", second / "checkpoints/last.ckpt") == 0
+    ids = {path.name.rsplit("-run-", 1)[-1] for path in second.glob("wandb/offline-run-*")}
+    assert len({key.split("-", 2)[-1] for key in ids}) == 1
+
+
+def test_wandb_stays_offline_unless_the_user_says_online(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    import os
+
+    monkeypatch.delenv("WANDB_MODE")
+    assert run("validate", "--data.source", "SyntheticSource") == 1
+    assert os.environ["WANDB_MODE"] == "offline"
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert run("validate", "--data.source", "SyntheticSource") == 1
+    assert os.environ["WANDB_MODE"] == "online"
+
+
+def test_tensorboard_gets_curves_and_pictures(tiny_fit: Callable[..., Path]) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    overlay = Path(__file__).parents[1] / "configs" / "tensorboard.yaml"
+    folder = tiny_fit("--config", overlay)
+    events = accumulator.EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    assert {"train/loss", "val/iou"} <= set(events.Tags()["scalars"])
+    assert {"augmentation", "validation"} <= set(events.Tags()["images"])
