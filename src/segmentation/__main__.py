@@ -29,7 +29,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command and arguments; those of the process by default.
 
     Returns:
-        Exit status: 0, 1 for wrong input, 143 when stopped by SIGTERM. A misspelt argument exits with 2.
+        Exit status: 0, 1 for wrong input or arguments, 143 when stopped by SIGTERM.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):

@@ -198,10 +198,15 @@ class SegmentationCLI(LightningCLI):
         self._prepare("test")
 
     def after_fit(self) -> None:
-        """Say where the best checkpoint is."""
+        """Say where the best checkpoint is, and what can be done with it."""
         best = self._get(self.config_init, "checkpoint").best_model_path
         if best:
-            rank_zero_info(f"Best checkpoint: {os.path.relpath(best)}")
+            shown = os.path.relpath(best)
+            rank_zero_info(
+                f"Best checkpoint: {shown}\n"
+                f"  python -m segmentation test --ckpt_path {shown}\n"
+                f"  python -m segmentation predict IMAGES --ckpt_path {shown} --out predictions"
+            )
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores

@@ -75,8 +75,7 @@ class Augmentation:
         self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         low, span = _range(image)
         drawn = self.pipeline(image=image if span is None else (image - low) / span, mask=mask)
-        augmented = drawn["image"] if span is None else drawn["image"] * span + low
-        return (augmented if augmented.ndim == 3 else augmented[..., None]), drawn["mask"]
+        return (drawn["image"] if span is None else drawn["image"] * span + low), drawn["mask"]
 
 
 def use_one_thread() -> None:

@@ -1,0 +1,19 @@
+"""Every benchmark script runs end to end at a tiny size."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_fit_speed() -> None:
+    tiny = "--steps 2 --warmup 1 --pairs 1 --size 32 --batch_size 2 --encoder tu-test_resnet.r160_in1k"
+    command = [sys.executable, str(SCRIPTS / "fit_speed.py"), *tiny.split(), "--precision", "32-true"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "fit/hand: median" in ended.stdout
+
+
+def test_every_script_is_run_here() -> None:
+    assert {path.name for path in SCRIPTS.glob("*.py")} == {"fit_speed.py"}
