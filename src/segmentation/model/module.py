@@ -254,7 +254,7 @@ class SegmentationModule(LightningModule):
     def _labels_at_half(self, logits: Tensor) -> Tensor:
         return (logits[:, 0] > 0).long() if self.classes.binary else logits.argmax(1)
 
-    def _total_steps(self) -> int:
+    def _total_steps(self) -> float:
         # not trainer.estimated_stepping_batches: it makes the loader before a resumed run knows its position
         trainer = self.trainer
         batches, limit = self._data().batches_per_epoch(), trainer.limit_train_batches
@@ -262,9 +262,7 @@ class SegmentationModule(LightningModule):
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs >= 0 else math.inf
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
         steps = min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
-        if steps == math.inf:
-            raise InputError("the learning-rate schedule needs an end; set trainer.max_epochs or trainer.max_steps")
-        return int(steps)
+        return steps
 
     def _data(self) -> Any:
         data = getattr(self.trainer, "datamodule", None)
