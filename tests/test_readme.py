@@ -24,8 +24,7 @@ def type_all(lines: list[list[str]], run: Run, quick: tuple[object, ...]) -> Non
     for line in lines:
         time = next((path.name for path in sorted(Path("runs").glob("*/2*"))), "")
         typed = [word.replace("TIME", time) for word in line]
-        more = [*quick, "--trainer.max_epochs", "1"] if line[0] == "fit" else []
-        more += [*quick] if "best" in line else []
+        more = [*quick] if line[0] == "fit" or "best" in line else []
         assert run(*typed, *more) == 0, typed
 
 
@@ -60,9 +59,9 @@ def test_every_file_and_target_named_exists() -> None:
     for path in re.findall(r"\((docs/[^)#]+|notebooks/[^)#]+)\)", README):
         assert (ROOT / path).is_file(), path
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {name for name in re.findall(r"make ([a-z]+) ", README)} - {"and"} <= set(targets)
+    assert set(re.findall(r"make ([a-z]+) ", README)) - {"and"} <= set(targets)
     tree = README.split("## The tree")[1].split("```")[1]
-    named = {name for name in re.findall(r"([a-z_]+\.py)", tree)}
+    named = set(re.findall(r"([a-z_]+\.py)", tree))
     files = {path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py"}
     shown_by_folder = {
         path.name

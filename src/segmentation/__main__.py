@@ -43,7 +43,8 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         if os.environ.get("SEGMENTATION_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        # torch puts the traceback of a loader process before the message
+        print(f"error: {str(error).rsplit('InputError: ', 1)[-1].rstrip()}", file=sys.stderr)
         return 1
 
 

@@ -291,7 +291,7 @@ def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str,
 def _instantiate_data(config: Namespace) -> SegmentationDataModule:
     parser = ArgumentParser()
     parser.add_class_arguments(SegmentationDataModule, "data")
-    data: SegmentationDataModule = parser.instantiate_classes(Namespace(data=config)).data  # type: ignore[no-untyped-call] # jsonargparse's
+    data: SegmentationDataModule = parser.instantiate(Namespace(data=config)).data  # type: ignore[no-untyped-call] # jsonargparse's
     return data
 
 

@@ -75,7 +75,7 @@ def draw(path: str | Path, values: Pixels | None = None) -> Pixels:
 
 
 def names(*inputs: str) -> dict[str, str]:
-    return {job.path.as_posix(): job.name.as_posix() for job in find_jobs(inputs)}
+    return {job.path.as_posix(): job.name.as_posix() for job in find_jobs(inputs, Path("out"))}
 
 
 def files(folder: str | Path = "predictions") -> list[str]:
@@ -135,7 +135,11 @@ def test_pages_of_stacks_are_counted() -> None:
     draw("in/stack.tif", np.zeros((5, 6, 8), np.uint8))
     draw("in/single.tif", np.zeros((6, 8), np.uint8))
     draw("in/a.png")
-    assert {job.path.name: job.pages for job in find_jobs(["in"])} == {"stack.tif": 5, "single.tif": 1, "a.png": 1}
+    assert {job.path.name: job.pages for job in find_jobs(["in"], Path("out"))} == {
+        "stack.tif": 5,
+        "single.tif": 1,
+        "a.png": 1,
+    }
 
 
 def test_inputs_without_an_image_are_named(binary: StubPredictor) -> None:
@@ -362,3 +366,10 @@ def test_a_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["predict", "a.png", "--ckpt_path", "absent.ckpt"]) == 1
     assert capsys.readouterr().err == "error: the checkpoint absent.ckpt does not exist\n"
     assert not Path("predictions").exists()
+
+
+def test_earlier_results_below_the_input_folder_are_no_inputs(binary: StubPredictor) -> None:
+    draw("a.png")
+    predict(["."], ckpt_path="x", out=Path("out"))
+    predict(["."], ckpt_path="x", out=Path("out"), overwrite=True)
+    assert [path.name for path in Path("out/labels").iterdir()] == ["a.png"]

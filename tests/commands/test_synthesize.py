@@ -14,7 +14,7 @@ from segmentation.errors import InputError
 
 def test_files_hold_the_slices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "data" / "demo"
-    synthesize(out, slices=3, size=40, seed=5)
+    synthesize(out=out, slices=3, size=40, seed=5)
     assert capsys.readouterr().out == f"wrote 3 images and masks of 40x40 pixels to {out}/images and {out}/masks\n"
     source = SyntheticSource(slices=3, size=40, seed=5)
     names = [f"{sample.id}.png" for sample in source.samples()]
@@ -31,15 +31,15 @@ def test_a_folder_with_files_is_left_untouched(tmp_path: Path, name: str) -> Non
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"nothing overwritten.*--overwrite"):
-        synthesize(tmp_path, slices=1, size=8)
+        synthesize(out=tmp_path, slices=1, size=8)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
     assert file.read_bytes() == b"mine"
 
 
 def test_overwrite_replaces_slices_and_keeps_the_rest(tmp_path: Path) -> None:
-    synthesize(tmp_path, slices=3, size=8)
+    synthesize(out=tmp_path, slices=3, size=8)
     (tmp_path / "images" / "notes.txt").write_text("mine")
-    synthesize(tmp_path, slices=1, size=16, overwrite=True)
+    synthesize(out=tmp_path, slices=1, size=16, overwrite=True)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert files == ["images/notes.txt", "images/slice-000.png", "masks/slice-000.png"]
     assert read_pixels(Part(tmp_path / "images" / "slice-000.png")).shape == (16, 16, 1)
@@ -49,11 +49,11 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "demo"
     file.write_text("mine")
     with pytest.raises(InputError, match="is a file; nothing overwritten"):
-        synthesize(file, slices=1, size=8, overwrite=True)
+        synthesize(out=file, slices=1, size=8, overwrite=True)
     assert file.read_text() == "mine"
 
 
 def test_a_wrong_argument_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size is 4"):
-        synthesize(tmp_path / "demo", size=4)
+        synthesize(out=tmp_path / "demo", size=4)
     assert not (tmp_path / "demo").exists()

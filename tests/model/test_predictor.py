@@ -300,3 +300,13 @@ def test_a_checkpoint_that_lacks_what_this_version_needs_is_named(changed):
     torch.save(checkpoint_of(module_of()) | changed, "odd.ckpt")
     with pytest.raises(InputError, match="odd.ckpt does not fit this version of the program"):
         load("odd.ckpt")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="the device 'gpu' cannot be used"):
+        load(saved(module_of()), device="gpu")
+
+
+def test_a_threshold_for_many_classes_is_refused():
+    with pytest.raises(InputError, match="this checkpoint has 3"):
+        load(saved(module_of(classes=3)), threshold=0.3)

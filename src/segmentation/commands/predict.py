@@ -68,7 +68,7 @@ def predict(
             that exist.
     """
     kinds = _kinds(write)
-    jobs = find_jobs(inputs)
+    jobs = find_jobs(inputs, out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder as --out")
     results = {job: {kind: _result_path(out, kind, job) for kind in kinds} for job in jobs}
@@ -82,8 +82,8 @@ def predict(
         print(f"{len(jobs)} {kind}: {out / kind}")
 
 
-def find_jobs(inputs: Sequence[str]) -> list[Job]:
-    """The files behind inputs.
+def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
+    """The files behind inputs; below a folder, those of earlier results in ``out`` are none.
 
     Raises:
         InputError: Naming every input that holds no image, and images whose results would share a name.
@@ -91,7 +91,7 @@ def find_jobs(inputs: Sequence[str]) -> list[Job]:
     found: dict[Path, Path] = {}
     empty = []
     for text in inputs:
-        files = list(_files(text))
+        files = list(_files(text, out.resolve()))
         if not files:
             empty.append(text)
         for path, name in files:
@@ -110,12 +110,14 @@ def find_jobs(inputs: Sequence[str]) -> list[Job]:
     return [Job(path, name, pages(path)) for path, name in found.items()]
 
 
-def _files(text: str) -> Iterator[tuple[Path, Path]]:
+def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
     path = Path(text)
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path)
-            if file.is_file() and is_image(file) and not any(part.startswith(".") for part in name.parts):
+            hidden = any(part.startswith(".") for part in name.parts)
+            earlier = path.resolve() in out.parents and out in file.resolve().parents
+            if file.is_file() and is_image(file) and not hidden and not earlier:
                 yield file, name.with_suffix("")
     elif path.is_file():
         yield path, Path(path.stem)

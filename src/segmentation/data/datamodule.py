@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from segmentation.data import splits
 from segmentation.data.augmentation import Augmentation, Step, use_one_thread
@@ -219,6 +219,7 @@ class SegmentationDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
+            collate_fn=_collate,
             pin_memory=torch.cuda.is_available(),
             # of its own: else starting workers draws from the global generator and shifts dropout
             generator=torch.Generator().manual_seed(self.seed),
@@ -281,6 +282,16 @@ class _Loader(DataLoader[Item]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to load."""
+
+
+def _collate(items: list[Item]) -> Any:
+    sizes = {tuple(item["mask"].shape) for item in items}
+    if len(sizes) > 1:  # also one size, once a transform has turned some of the images
+        raise InputError(
+            f"images of the sizes {sorted(sizes)} (HxW) cannot share a batch; "
+            "set data.crop to a side in pixels, or data.batch_size: 1"
+        )
+    return default_collate(items)
 
 
 def _start_worker(_worker: int) -> None:

@@ -27,11 +27,13 @@ class Predictor:
     """
 
     def __init__(self, module: SegmentationModule, device: str | None = None, threshold: float | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.module = module.eval().to(self.device)
         self.precision = usable_precision(module.precision or "32-true", self.device.type)
         if threshold is not None and not 0 <= threshold <= 1:
             raise InputError(f"the threshold is {threshold}; give a probability from 0 to 1")
+        if threshold is not None and not module.classes.binary:
+            raise InputError(f"a threshold is for two classes; this checkpoint has {len(module.classes)}, leave it out")
         self.decision = module.decision if threshold is None else Decision(threshold)
 
     @property
@@ -82,6 +84,20 @@ class Predictor:
             wanted = "(H, W) or (H, W, 1)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
             raise InputError(f"the image has the shape {image.shape}; the network takes {wanted}")
         return (self.module.intensity or Intensity())(pixels)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # torch's, for a name it does not know and a device that is not there
+        raise InputError(
+            f"the device {name!r} cannot be used ({str(error).splitlines()[0]}); try cpu or cuda"
+        ) from error
+    return device
 
 
 def load(ckpt_path: str | Path, device: str | None = None, threshold: float | None = None) -> Predictor:
