@@ -85,6 +85,7 @@ class SegmentationCLI(LightningCLI):
             SegmentationDataModule,
             save_config_callback=runs.RunFolder,
             seed_everything_default=0,
+            trainer_defaults={"max_epochs": 50},  # Lightning's own is 1000
             args=args,
             parser_class=_Parser,
             auto_configure_optimizers=False,

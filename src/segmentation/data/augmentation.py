@@ -28,12 +28,12 @@ PRESETS: dict[str, list[Step]] = {
     # EM slices have no preferred direction and are cut, stained and focused unevenly
     "em": [
         {"D4": {"p": 1.0}},
-        {"ElasticTransform": {"alpha": 60, "sigma": 8, "border_mode": _REFLECT, "approximate": True, "p": 0.4}},
-        {"Affine": {"scale": (0.85, 1.18), "rotate": (-30, 30), "border_mode": _REFLECT, "p": 0.3}},
-        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.25, "p": 0.7}},
-        {"RandomGamma": {"gamma_limit": (75, 133), "p": 0.3}},
-        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.4, 1.2), "p": 0.2}},
-        {"GaussNoise": {"std_range": (0.01, 0.06), "per_channel": False, "noise_scale_factor": 1.0, "p": 0.3}},
+        {"ElasticTransform": {"alpha": 60, "sigma": 8, "border_mode": _REFLECT, "p": 0.2}},
+        {"Affine": {"scale": (0.9, 1.1), "rotate": (-15, 15), "border_mode": _REFLECT, "p": 0.2}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.2, "p": 0.5}},
+        {"RandomGamma": {"gamma_limit": (80, 125), "p": 0.2}},
+        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.4, 1.0), "p": 0.1}},
+        {"GaussNoise": {"std_range": (0.01, 0.04), "per_channel": False, "noise_scale_factor": 1.0, "p": 0.15}},
     ],
     # photographs: up is up, so no vertical flip
     "natural": [
