@@ -163,3 +163,16 @@ def test_public_names_are_there_when_used() -> None:
     assert segmentation.InputError is InputError
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = segmentation.lode
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import errno
+
+    from segmentation import __main__
+
+    def full(_args: list[str]) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/metrics.csv")
+
+    monkeypatch.setattr(__main__, "_run", full)
+    assert __main__.main(["fit"]) == 1
+    assert capsys.readouterr().err == "error: no space left on the disk (runs/metrics.csv); free some\n"

@@ -1,5 +1,6 @@
 """The table of commands. A command's code is imported only when it is called."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -45,6 +46,11 @@ def main(args: list[str] | None = None) -> int:
             raise
         # torch puts the traceback of a loader process before the message
         print(f"error: {str(error).rsplit('InputError: ', 1)[-1].rstrip()}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("SEGMENTATION_TRACEBACK"):
+            raise
+        print(f"error: no space left on the disk ({error.filename or 'while writing'}); free some", file=sys.stderr)
         return 1
 
 

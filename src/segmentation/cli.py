@@ -204,6 +204,7 @@ class SegmentationCLI(LightningCLI):
         if best:
             shown = os.path.relpath(best)
             rank_zero_info(
+                f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
                 f"Best checkpoint: {shown}\n"
                 f"  python -m segmentation test --ckpt_path {shown}\n"
                 f"  python -m segmentation predict IMAGES --ckpt_path {shown} --out predictions"
