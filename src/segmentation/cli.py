@@ -200,12 +200,15 @@ class SegmentationCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where the best checkpoint is, and what can be done with it."""
-        best = self._get(self.config_init, "checkpoint").best_model_path
-        if best:
-            shown = os.path.relpath(best)
+        checkpoint = self._get(self.config_init, "checkpoint")
+        kind, path = (
+            ("Best", checkpoint.best_model_path) if checkpoint.best_model_path else ("Last", checkpoint.last_model_path)
+        )
+        if path:
+            shown = os.path.relpath(path)
             rank_zero_info(
                 f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
-                f"Best checkpoint: {shown}\n"
+                f"{kind} checkpoint: {shown}\n"
                 f"  python -m segmentation test --ckpt_path {shown}\n"
                 f"  python -m segmentation predict IMAGES --ckpt_path {shown} --out predictions"
             )
@@ -301,7 +304,7 @@ def _place_logger(logger: Namespace, folder: Path) -> None:
     """Let a logger write into the run folder, and W&B continue the run it began there."""
     arguments = logger.init_args
     if arguments.get("save_dir") in (None, "."):
-        arguments.save_dir = str(folder)
+        arguments.save_dir = str(folder.absolute())  # W&B's service keeps the working folder of its start
     if logger.class_path.endswith("WandbLogger"):
         name = f"{folder.parent.name}-{folder.name}"
         arguments.name = arguments.name or name

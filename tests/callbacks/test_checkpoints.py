@@ -71,3 +71,9 @@ def test_an_unknown_monitor_names_the_known_ones(
 ) -> None:
     assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou") == 1
     assert "'val/miou' is not logged; known: val/accuracy" in capsys.readouterr().err
+
+
+def test_a_fit_too_short_for_a_validation_leaves_its_last_checkpoint(tiny_fit: Callable[..., Path]) -> None:
+    folder = tiny_fit("--trainer.check_val_every_n_epoch", 5)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4

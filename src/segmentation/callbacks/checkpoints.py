@@ -59,6 +59,11 @@ class Checkpoints(ModelCheckpoint):
             self._save_last(trainer)
             raise SIGTERMException
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write last.ckpt of steps after the last validation, or of a fit too short for one."""
+        if trainer.global_step != self._written:
+            self._save_last(trainer)
+
     def _save_last(self, trainer: Trainer) -> None:
         assert self.dirpath is not None
         self._written = trainer.global_step

@@ -53,8 +53,6 @@ def split(
     units = _units(pool)
     if "test" not in dealt:
         dealt["test"], units = _draw(units, test_fraction, "data.test_fraction")
-    if "val" in dealt and folds is not None:
-        raise InputError("the data set brings its own validation list; leave data.folds and data.fold out")
     if "val" not in dealt:
         if folds is not None:
             dealt["val"], units = _block(units, folds, fold)
