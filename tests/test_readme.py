@@ -71,3 +71,14 @@ def test_every_file_and_target_named_exists() -> None:
         for path in (ROOT / "src").rglob(f"{part}/*.py")
     }
     assert files - shown_by_folder == named
+
+
+def test_every_message_in_the_troubleshooting_table_exists() -> None:
+    table = README.split("## When something goes wrong")[1]
+    quoted = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert len(quoted) >= 7
+    # joined as Python joins them: messages are wrapped over lines
+    source = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in (ROOT / "src").rglob("*.py")))
+    for message in quoted:
+        for part in re.split(r" ?\.\.\. ?| ?'[^']*' ?| ?\[.*?\] ?", message):
+            assert part in source, message
