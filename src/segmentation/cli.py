@@ -69,8 +69,17 @@ def run(args: list[str]) -> int:
 def with_config(args: list[str]) -> list[str]:
     """Add ``--config`` with the config beside the checkpoint when only a checkpoint is given."""
     ckpt_path = next(iter(_values(args, "--ckpt_path")), None)
+    if ckpt_path is not None and ckpt_path not in ("best", "last") and not Path(ckpt_path).is_file():
+        found = sorted(map(str, Path(runs.ROOT).glob(f"*/*/{FOLDER}/*.ckpt")))[-5:]
+        raise InputError(
+            f"the checkpoint {ckpt_path} does not exist" + "".join(f"\n  there is {path}" for path in found)
+        )
     if _values(args, "--config", "-c") or ckpt_path is None:
         return args
+    if ckpt_path in ("best", "last") and not _values(args, "--data.source"):
+        raise InputError(
+            f"--ckpt_path {ckpt_path} is that of a config; give --config too, or the file of a checkpoint instead of {ckpt_path}"
+        )
     config = runs.config_beside(Path(ckpt_path))
     return args if config is None else [args[0], "--config", str(config), *args[1:]]
 
@@ -243,7 +252,8 @@ class SegmentationCLI(LightningCLI):
             notes["seen_samples"] = len(seen)
         if stage == "test" and self.datamodule.tests_on_validation:
             rank_zero_info(
-                "There is no test list: the validation samples are scored, the checkpoint was selected on these data."
+                "There is no test list, so the validation samples are scored. The checkpoint was selected on these data; "
+                "data.test_fraction sets samples apart for the test when a model is trained."
             )
             notes["selected_on_these_data"] = 1
         return notes

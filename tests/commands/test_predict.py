@@ -147,7 +147,9 @@ def test_inputs_without_an_image_are_named(binary: StubPredictor) -> None:
     Path("empty").mkdir()
     Path("empty/notes.txt").write_text("stray")
     told = refusal("in", "empty", "absent.png", "in/*.jpg")
-    assert told.startswith("no images in empty, absent.png, in/*.jpg; give image files, folders or globs (.png, .jpg")
+    assert told.startswith(
+        "no images in empty, absent.png (does not exist), in/*.jpg; give image files, folders or globs (.png, .jpg"
+    )
     assert binary.loads == []
 
 

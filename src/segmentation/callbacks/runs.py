@@ -125,7 +125,7 @@ class RunFolder(SaveConfigCallback):
             return
         fresh = self.config.clone()
         fresh.ckpt_path = None  # the saved config starts anew
-        text = self.parser.dump(fresh)
+        text = self.parser.dump(fresh, skip_unset=False)
         self._config_path().write_text(text)
         if not self.resumed:
             write_split(self.folder / SPLIT, trainer.datamodule.split)  # type: ignore[attr-defined] # set by the CLI

@@ -12,6 +12,7 @@ from rich.table import Table
 from segmentation.callbacks.checkpoints import Checkpoints
 from segmentation.model.module import SegmentationModule
 
+WHOLE = ("seen_samples", "selected_on_these_data")
 BY_CLASS = ("iou", "dice", "precision", "recall")
 
 
@@ -116,7 +117,7 @@ def tables(scores: dict[str, float], names: tuple[str, ...], title: str) -> list
     others = Table("score", "value")
     for name, value in scores.items():
         if name not in BY_CLASS and "/" not in name:
-            others.add_row(name, f"{value:.4f}")
+            others.add_row(name, f"{value:.0f}" if name in ("epoch", *WHOLE) else f"{value:.4f}")
     return [by_class, others]
 
 

@@ -98,7 +98,7 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
             found.setdefault(path, name)
     if empty or not found:
         raise InputError(
-            f"no images in {', '.join(empty) or 'nothing'}; give image files, folders or globs "
+            f"no images in {', '.join(map(_told, empty)) or 'nothing'}; give image files, folders or globs "
             f"({', '.join(IMAGE_SUFFIXES)})"
         )
     by_name: dict[Path, list[Path]] = {}
@@ -108,6 +108,10 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
     if clashes:
         raise InputError(f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out")
     return [Job(path, name, pages(path)) for path, name in found.items()]
+
+
+def _told(text: str) -> str:
+    return text if Path(text).exists() or glob.has_magic(text) else f"{text} (does not exist)"
 
 
 def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:

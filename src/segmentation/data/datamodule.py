@@ -1,6 +1,7 @@
 """From a source to batches: splits, survey, loaders."""
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,8 @@ def _collate(items: list[Item]) -> Any:
 
 
 def _start_worker(_worker: int) -> None:
+    # schedulers send SIGTERM to all processes: the main one still finishes its step and writes a checkpoint
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     use_one_thread()
 
 
