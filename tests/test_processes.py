@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.mark.parametrize("slices", [(15, 5), (3, 1)], ids=["5 samples on 2", "1 sample on 2"])
@@ -26,3 +27,16 @@ def test_two_processes_score_as_one(tiny_fit: Callable[..., Path], run: Callable
     assert len(json.loads((folder / "split.json").read_text())["val"]) == scored
     assert first == pytest.approx(second, abs=1e-6)
     assert len(list(folder.glob("validate-*"))) == 2  # the second process made no folder of its own
+
+
+def test_two_processes_train_one_run(synthetic, quick) -> None:
+    two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    args = (*synthetic, *quick, "--data.samples_per_epoch", 8, *two_processes)
+    command = [sys.executable, "-m", "segmentation", "fit", *map(str, args)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    folder = next(Path("runs/SyntheticSource").iterdir())
+    assert len(list(Path("runs/SyntheticSource").iterdir())) == 1
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4  # 8 draws on 2 processes in batches of 2, twice

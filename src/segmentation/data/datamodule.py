@@ -161,7 +161,7 @@ class SegmentationDataModule(LightningDataModule):
     def batches_per_epoch(self) -> int:
         """Training batches of one process in an epoch, known without a loader."""
         world = 1 if self.trainer is None else self.trainer.world_size
-        draws = len(self.training_draws()) // world
+        draws = self._draws() // world
         return draws // self.batch_size if draws >= self.batch_size else min(1, draws)
 
     def train_dataloader(self) -> DataLoader[Item]:
@@ -190,11 +190,14 @@ class SegmentationDataModule(LightningDataModule):
         return TrainingDraws(
             self._finished_reader(),
             samples,
-            self.samples_per_epoch or len(samples),
+            self._draws(),
             self.crop,
             self.augmentation,
             self.seed,
         )
+
+    def _draws(self) -> int:
+        return self.samples_per_epoch or len(self.split["train"])
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Whole validation images."""
