@@ -211,7 +211,7 @@ def test_a_checkpoint_holds_plain_values_only(tiny_fit: Fit) -> None:
     assert checkpoint["hyper_parameters"]["classes"]["names"] == ["membrane", "cell"]
     stored = checkpoint["segmentation"]
     assert stored["format"] == 1
-    assert stored["intensity"] == "uint8"
+    assert stored["intensity"] == {"dtype": "uint8", "rule": "range", "low": [], "high": []}
     assert list(stored["trained_on"]) == ["slice-000", "slice-001", "slice-002", "slice-003"]
     assert set(stored["decision"]) == {"threshold"}
     assert "datamodule_hyper_parameters" not in checkpoint

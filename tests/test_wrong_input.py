@@ -49,7 +49,7 @@ def test_every_problem_of_a_data_set_is_in_one_message(refused, folder_data: Pat
     Image.fromarray(np.full((40, 48), 7, np.uint8)).save(folder_data / "masks" / "02.png")  # no such class
     (folder_data / "masks" / "03.png").write_bytes(b"")
     message = refused(*folder(folder_data))
-    assert "4 problems in 6 samples" in message
+    assert "4 problems in the data" in message
     for part in ("00.png", "40x48", "8x8", "01.png", "02.png", "7", "03.png", "0 bytes"):
         assert part in message
 

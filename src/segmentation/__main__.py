@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -17,6 +18,8 @@ TRAINER_COMMANDS = {
     "test": "score a checkpoint on the test samples",
 }
 FUNCTION_COMMANDS = {
+    "check": "what a data set holds, what is wrong with it, and a config that fits it",
+    "convert": "rewrite a data set as index masks, COCO or labelme files",
     "predict": "label images, folders and stacks with a checkpoint",
     "synthesize": "draw the synthetic EM stack of the demo into a folder",
 }
@@ -45,7 +48,8 @@ def main(args: list[str] | None = None) -> int:
         if os.environ.get("SEGMENTATION_TRACEBACK"):
             raise
         # torch puts the traceback of a loader process before the message
-        print(f"error: {str(error).rsplit('InputError: ', 1)[-1].rstrip()}", file=sys.stderr)
+        message = re.split(r"^segmentation\.errors\.InputError: ", str(error), flags=re.MULTILINE)[-1].rstrip()
+        print(f"error: {message}", file=sys.stderr)
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("SEGMENTATION_TRACEBACK"):
@@ -59,17 +63,19 @@ def _run(args: list[str]) -> int:
     if command in TRAINER_COMMANDS:
         return int(import_module("segmentation.cli").run(args))
     if command in FUNCTION_COMMANDS:
-        call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:])
-        return 0
+        return call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:]) or 0
     raise InputError(f"unknown command {command!r}; commands: {', '.join(TRAINER_COMMANDS | FUNCTION_COMMANDS)}")
 
 
-def call(function: Callable[..., None], args: list[str]) -> None:
+def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     """Call a typed function with command-line arguments.
 
     Args:
         function: Its parameters before ``*`` are lists and become positional, the others ``--name``.
         args: The arguments.
+
+    Returns:
+        What the function returns: an exit status, or None for 0.
 
     Raises:
         InputError: For a missing, unknown or wrong argument.
@@ -91,7 +97,7 @@ def call(function: Callable[..., None], args: list[str]) -> None:
         config = parser.parse_args(_with_values(args, flags))
     except ArgumentError as error:
         raise InputError(f"{error} ({parser.prog} --help lists the arguments)") from error
-    function(**config)
+    return function(**config)
 
 
 def _with_values(args: list[str], flags: list[str]) -> list[str]:

@@ -15,5 +15,12 @@ def test_fit_speed() -> None:
     assert "fit/hand: median" in ended.stdout
 
 
+def test_check_speed() -> None:
+    command = [sys.executable, str(SCRIPTS / "check_speed.py"), "--pairs", "6", "--size", "48"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "check of 6 pairs of 48x48" in ended.stdout
+
+
 def test_every_script_is_run_here() -> None:
-    assert {path.name for path in SCRIPTS.glob("*.py")} == {"fit_speed.py"}
+    assert {path.name for path in SCRIPTS.glob("*.py")} == {"check_speed.py", "fit_speed.py"}

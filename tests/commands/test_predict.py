@@ -14,8 +14,7 @@ from PIL import Image
 
 from segmentation.__main__ import main
 from segmentation.commands.predict import find_jobs, predict
-from segmentation.data.reading import read_pixels, read_values
-from segmentation.data.source import Part
+from segmentation.data.reading import Part, read_pixels, read_values
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 
@@ -102,7 +101,7 @@ def test_a_folder_gives_all_images_below_it_with_their_sub_folders() -> None:
 def test_hidden_and_other_files_of_a_folder_are_passed_over() -> None:
     for name in ("in/a.png", "in/.a.png", "in/.ipynb_checkpoints/a-checkpoint.png", "in/p1/.cache/b.png"):
         draw(name)
-    for name in ("notes.txt", "Thumbs.db", "mask.npy", "README"):
+    for name in ("notes.txt", "Thumbs.db", "mask.mat", "README"):
         Path("in", name).write_text("stray")
     assert names("in") == {"in/a.png": "a"}
 

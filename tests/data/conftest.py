@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation.data.source import Lists, Part, Sample, Source
+from segmentation.data.reading import Part
+from segmentation.data.source import Lists, Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 
@@ -30,7 +31,7 @@ class ArraySource(Source):
         self.reads: list[str] = []
 
     def samples(self) -> list[Sample]:
-        return [Sample(key, (Part(Path(f"{key}.png")),), Part(Path(f"{key}-mask.png"))) for key in self.arrays]
+        return [Sample(key, (Part(Path(f"{key}.png")),), (Part(Path(f"{key}-mask.png")),)) for key in self.arrays]
 
     def lists(self) -> Lists | None:
         return self.own_lists
@@ -45,7 +46,7 @@ class ArraySource(Source):
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         mask = self.arrays[sample.id][1]
         if mask.max() >= len(self.classes) and mask.max() != self.classes.ignore_index:
-            raise InputError(f"mask {sample.mask} holds the value {mask.max()}")
+            raise InputError(f"mask {sample.masks[0]} holds the value {mask.max()}")
         return mask
 
 

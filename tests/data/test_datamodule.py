@@ -65,7 +65,7 @@ def test_an_evaluation_batch_is_the_whole_image_as_stored(folder_data: Path) -> 
 
 def test_16_bit_images_arrive_as_0_to_1_with_statistics_alike(source_of: SourceOf) -> None:
     # 13107 and 52428 are a fifth and four fifths of 65535
-    data = data_of(source_of(arrays(13107, 52428, 13107, 52428, 0, 65535, dtype="uint16")))
+    data = data_of(source_of(arrays(13107, 52428, 13107, 52428, 0, 65535, dtype="uint16")), intensity="range")
     batches = list(data.train_dataloader())
     assert {batch["image"].dtype for batch in batches} == {torch.float32}
     values = torch.cat([batch["image"] for batch in batches]).unique()
@@ -77,11 +77,29 @@ def test_16_bit_images_arrive_as_0_to_1_with_statistics_alike(source_of: SourceO
 
 
 def test_float_images_arrive_as_they_are(source_of: SourceOf) -> None:
-    data = data_of(source_of(arrays(-1000, 3000, 500, dtype="float64")))
+    data = data_of(source_of(arrays(-1000, 3000, 500, dtype="float64")), intensity="range")
     values = torch.cat([batch["image"] for batch in data.train_dataloader()])
     assert values.dtype == torch.float32
     assert values.unique().tolist() == [-1000, 3000]
     assert data.statistics() == ([1000], [2000])
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen"), [(None, [0, 1]), ("percentile", [0, 1]), ("max", [0.2, 1]), ("none", [100, 500])]
+)
+def test_the_rule_for_deep_pixels_is_fitted_to_the_training_images(
+    source_of: SourceOf, rule: Any, seen: list[float]
+) -> None:
+    data = data_of(source_of(arrays(100, 500, 100, 500, 50, 700, dtype="uint16")), intensity=rule)
+    assert data.intensity.rule == (rule or "percentile")
+    values = torch.cat([batch["image"] for batch in data.train_dataloader()])
+    assert values.unique().tolist() == pytest.approx(seen)
+    mean, std = data.statistics()
+    assert mean == pytest.approx([sum(seen) / 2])
+    assert std == pytest.approx([(seen[1] - seen[0]) / 2])
+    brighter = torch.cat([batch["image"] for batch in data.val_dataloader()])
+    clipped = {"max": [0.1, 1.4], "none": [50, 700]}.get(data.intensity.rule, [0, 1])
+    assert brighter.unique().tolist() == pytest.approx(clipped)
 
 
 def test_statistics_are_of_the_training_images_alone(source_of: SourceOf) -> None:
@@ -96,7 +114,8 @@ def test_evaluation_batches_hold_one_size(source_of: SourceOf, eval_batch_size: 
     mixed = arrays(0, 1, 2) | {f"wide{number}": pair for number, pair in enumerate(arrays(3, 4, size=(8, 12)).values())}
     lists = {"train": ["s0"], "val": ["s1"], "test": ["s2", "wide0", "s0x", "wide1", "s1x"]}
     mixed |= {"s0x": mixed["s0"], "s1x": mixed["s1"]}
-    data = data_of(source_of(mixed, lists=lists), "test", eval_batch_size=eval_batch_size)
+    source = source_of(mixed, lists=lists)
+    data = data_of(source, "test", eval_batch_size=eval_batch_size, folds=None, fold=None)
     batches = list(data.test_dataloader())
     assert [len(batch["id"]) for batch in batches] == expected
     assert sorted(sample_id for batch in batches for sample_id in batch["id"]) == sorted(lists["test"])
@@ -188,6 +207,65 @@ def test_fit_says_once_who_trains_on_what(source_of: SourceOf, monkeypatch: pyte
     assert told == ["Data: 4 train, 2 val, 0 test; training pixels: background 87.5%, lesion 12.5%"]
 
 
+def test_fit_says_how_many_samples_are_in_no_list(source_of: SourceOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("segmentation.data.datamodule.rank_zero_info", told.append)
+    data_of(source_of(arrays(*range(6)), lists={"train": ["s0"], "val": ["s5"]}), folds=None, fold=None)
+    assert told[0].startswith("Data: 1 train, 1 val, 0 test, 4 in no list; training pixels: ")
+
+
+def with_lesions(*holders: int, count: int = 20) -> dict[str, Any]:
+    """Images of which only ``holders`` have a pixel of class 1."""
+    masks = np.zeros((count, 8, 8), np.uint8)
+    masks[list(holders), 0, 0] = 1
+    return {f"s{number}": (np.full((8, 8, 1), number, np.uint8), masks[number]) for number in range(count)}
+
+
+def test_a_stratified_split_reads_the_masks_once_and_no_image(source_of: SourceOf) -> None:
+    source = source_of(with_lesions(0, 1, 2, 3))
+    for fold in range(4):
+        data = data_of(source, stage=None, folds=4, fold=fold, split_kind="stratified", seed=fold)
+        assert len(data.split["val"]) == 5
+        assert len({"s0", "s1", "s2", "s3"} & set(data.split["val"])) == 1
+        assert data.split == data_of(source, stage=None, folds=4, fold=fold, split_kind="stratified", workers=2).split
+    assert source.reads == []
+
+
+def test_a_stratified_split_names_every_mask_that_cannot_be_read(source_of: SourceOf) -> None:
+    broken = with_lesions(0, count=6)
+    for key in ("s1", "s4"):
+        broken[key][1][:] = 7
+    message = refusal(lambda: data_of(source_of(broken), stage=None, split_kind="stratified").split)
+    assert "s1-mask.png" in message
+    assert "s4-mask.png" in message
+
+
+def test_a_group_replaces_the_sources_and_is_kept_together(source_of: SourceOf) -> None:
+    pairs = dict(zip((f"p{number // 3}_{number}" for number in range(12)), arrays(*range(12)).values(), strict=True))
+    data = data_of(source_of(pairs), stage=None, folds=4, fold=1, group="^[^_]+")
+    assert data.split["val"] == ["p1_3", "p1_4", "p1_5"]
+    message = refusal(lambda: data_of(source_of(pairs), stage=None, group="^q").split)
+    assert "12 of 12 labelled samples do not match, such as p0_0, p0_1, p0_2" in message
+
+
+def test_class_pixels_are_of_the_training_images_alone(source_of: SourceOf) -> None:
+    pairs = with_lesions(0, 1, 5, count=6)
+    data = data_of(source_of(pairs))
+    data.setup("test")
+    assert data.split["val"] == ["s4", "s5"]
+    assert data.class_pixels() == [4 * 64 - 2, 2]
+    pairs["s5"][1][:] = 1
+    assert data_of(source_of(pairs)).class_pixels() == [4 * 64 - 2, 2]
+
+
+def test_foreground_crops_look_for_what_is_rare_in_the_training_images(source_of: SourceOf) -> None:
+    pairs = {f"s{number}": (np.zeros((32, 32, 1), np.uint8), np.ones((32, 32), np.uint8)) for number in range(6)}
+    for _, mask in pairs.values():
+        mask[30, 2] = 0  # background is the rare one here
+    data = data_of(source_of(pairs), samples_per_epoch=20, foreground_crops=1.0)
+    assert all((batch["mask"] == 0).any((1, 2)).all() for batch in data.train_dataloader())
+
+
 def test_digests_tell_copies_and_strangers(source_of: SourceOf) -> None:
     data = data_of(source_of(arrays(0, 1, 2, 3, 1, 5)))  # s4, which validates, is a copy of s1
     assert list(data.trained_on()) == ["s0", "s1", "s2", "s3"]
@@ -204,17 +282,24 @@ def test_digests_tell_copies_and_strangers(source_of: SourceOf) -> None:
         ({"samples_per_epoch": 0}, "data.samples_per_epoch is 0; give 1 or more"),
         ({"workers": -1}, "data.workers is -1; give 0 or more"),
         ({"seed": -1}, "data.seed is -1; give 0 or more"),
+        ({"foreground_crops": 1.5}, "data.foreground_crops is 1.5; give a share from 0 to 1"),
+        (
+            {"foreground_crops": 0.5, "crop": None},
+            "data.foreground_crops is 0.5, but without data.crop the whole images are drawn; "
+            "set data.crop to a side in pixels, or leave data.foreground_crops out",
+        ),
     ],
 )
-def test_a_number_out_of_range_is_refused(options: dict[str, int], message: str) -> None:
+def test_a_number_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
     assert refusal(lambda: data_of(SyntheticSource(3, 8), stage=None, **options)) == message
 
 
 def test_a_split_file_wins_over_folds(source_of: SourceOf, tmp_path: Path) -> None:
     lists = {"train": ["s5", "s1"], "val": ["s0"], "test": ["s3"]}
-    (tmp_path / "split.json").write_text(json.dumps(lists))
+    (tmp_path / "split.json").write_text(json.dumps(lists | {"unused": ["s2", "s4"]}))
     data = data_of(source_of(arrays(*range(6))), split_file=str(tmp_path / "split.json"))
     assert data.split == lists
+    assert data.unused == ["s2", "s4"]
     assert {sample_id for batch in data.train_dataloader() for sample_id in batch["id"]} == {"s1", "s5"}
 
 
@@ -230,7 +315,8 @@ def test_a_split_file_wins_over_folds(source_of: SourceOf, tmp_path: Path) -> No
 def test_a_split_file_without_what_the_stage_needs_is_refused(
     source_of: SourceOf, tmp_path: Path, lists: dict[str, list[str]], stage: str, message: str
 ) -> None:
-    (tmp_path / "split.json").write_text(json.dumps(lists))
+    unused = {"unused": [f"s{number}" for number in range(3) if [f"s{number}"] not in lists.values()]}
+    (tmp_path / "split.json").write_text(json.dumps(lists | unused))
     source = source_of(arrays(*range(3)))
     assert message in refusal(lambda: data_of(source, stage, split_file=str(tmp_path / "split.json")))
 

@@ -1,5 +1,6 @@
 """A draw depends on (seed, epoch, k) alone, whoever loads it; scoring counts every image once."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -165,6 +166,95 @@ def test_crops_are_windows_at_all_places() -> None:
     assert corners == {(top, left) for top in range(2) for left in range(3)}
 
 
+def test_plain_crops_are_those_of_every_earlier_release() -> None:
+    """The digest was taken before crops could have a target; other crops would be other runs."""
+    image, mask = positions(40, 50)
+    digest = hashlib.blake2b(digest_size=8)
+    for epoch in range(3):
+        for k in range(8):
+            random = np.random.default_rng([5, epoch, k])
+            for size in (16, 45, 64):
+                for values, kind in zip(random_crop(image, mask, size, random), ("<i8", "u1"), strict=True):
+                    digest.update(values.astype(kind).tobytes())
+            digest.update(str(int(random.integers(2**31))).encode())
+    assert digest.hexdigest() == "2dcf9d8365f44020"
+
+
+@pytest.mark.parametrize("target", [(0, 0), (4, 5), (2, 3)])
+def test_crops_with_a_target_are_all_the_windows_that_hold_it(target: tuple[int, int]) -> None:
+    image, mask = positions(5, 6)
+    corners = {
+        divmod(int(random_crop(image, mask, 3, np.random.default_rng(seed), target)[0][0, 0, 0]), 6)
+        for seed in range(200)
+    }
+    holding = {
+        (top, left)
+        for top in range(3)
+        for left in range(4)
+        if top <= target[0] < top + 3 and left <= target[1] < left + 3
+    }
+    assert corners == holding
+
+
+def test_a_target_stays_in_view_where_the_image_is_continued_by_reflection() -> None:
+    image, mask = positions(4, 30)
+    for seed in range(50):
+        cropped, _ = random_crop(image, mask, 10, np.random.default_rng(seed), (3, 17))
+        assert cropped.shape == (10, 10, 1)
+        assert (cropped == 3 * 30 + 17).any()
+
+
+def lesion_draws(source_of: Callable[..., Any], share: float, draws: int = 400, seed: int = 0) -> TrainingDraws:
+    """One image 64x64 with a lesion of class 1 of 2x2 pixels, all different; crops of 8."""
+    image, mask = positions(64, 64)[0], np.zeros((64, 64), np.uint8)
+    mask[40:42, 7:9] = 1
+    source = source_of({"a": (image, mask)})
+    return TrainingDraws(Reader(source), source.samples(), draws, 8, Augmentation("none"), seed, share)
+
+
+def test_with_foreground_crops_1_every_crop_holds_the_lesion(source_of: Callable[..., Any]) -> None:
+    draws = lesion_draws(source_of, 1.0)
+    masks = [draws[0, k]["mask"].numpy() for k in range(200)]
+    assert all((mask == 1).any() for mask in masks)
+    assert len({mask.tobytes() for mask in masks}) > 40  # at all places of the crop
+
+
+def test_the_share_of_foreground_crops_is_kept_and_the_others_are_as_without(source_of: Callable[..., Any]) -> None:
+    plain, half = lesion_draws(source_of, 0.0), lesion_draws(source_of, 0.5)
+    same = [content(plain[1, k]) == content(half[1, k]) for k in range(400)]
+    assert abs(sum(same) - 200) < 3.5 * 10  # binomial: deviation sqrt(400 / 4) = 10
+    assert all((half[1, k]["mask"] == 1).any() for k in range(400) if not same[k])
+
+
+def test_foreground_crops_are_a_function_of_seed_epoch_and_number(source_of: Callable[..., Any]) -> None:
+    first, again = lesion_draws(source_of, 0.7), lesion_draws(source_of, 0.7)
+    forward = [content(first[epoch, k]) for epoch in range(2) for k in range(20)]
+    backward = [content(again[epoch, k]) for epoch in reversed(range(2)) for k in reversed(range(20))]
+    assert forward == backward[::-1]
+    assert forward != [content(lesion_draws(source_of, 0.7, seed=1)[epoch, k]) for epoch in range(2) for k in range(20)]
+
+
+def test_an_image_of_the_common_class_alone_is_cropped_plainly(source_of: Callable[..., Any]) -> None:
+    image, mask = positions(20, 20)[0], np.full((20, 20), 1, np.uint8)
+    mask[0, 0] = 255  # ignored is not looked for
+    source = source_of({"a": (image, mask)})
+    plain, sought = (
+        TrainingDraws(Reader(source), source.samples(), 30, 8, Augmentation("none"), 0, share, 1)
+        for share in (0.0, 1.0)
+    )
+    assert [content(plain[0, k]) for k in range(30)] == [content(sought[0, k]) for k in range(30)]
+
+
+def test_classes_are_sought_alike_however_large_they_are(source_of: Callable[..., Any]) -> None:
+    image, mask = positions(60, 60)[0], np.zeros((60, 60), np.uint8)
+    mask[:10, :20] = 1
+    mask[50, 50] = 2
+    source = source_of({"a": (image, mask)}, names=("background", "lesion", "vessel"))
+    draws = TrainingDraws(Reader(source), source.samples(), 400, 8, Augmentation("none"), 0, 1.0, 0)
+    held = sum(bool((draws[0, k]["mask"] == 2).any()) for k in range(400))
+    assert abs(held - 200) < 3.5 * 10
+
+
 def test_a_batch_holds_images_of_one_size_and_every_image_is_in_one() -> None:
     sizes = [(8, 8), (4, 6), (8, 8), (6, 4), (8, 8), (4, 6)]
     batches = list(SizeBatches(sizes, batch_size=2))
@@ -203,8 +293,8 @@ def test_a_filler_counts_nothing_and_names_nothing() -> None:
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.zeros((8, 6, 1), np.uint8), "a.png: the image is 8x6 (HxW), the mask 8x8; they must be of one size"),
-        (np.zeros((8, 8, 3), np.uint8), "a.png: the image has 3 channels, the configuration says 1; set data.source"),
+        (np.zeros((8, 6, 1), np.uint8), "a.png is 8x6 (HxW), its mask 8x8; image and mask must be of one size"),
+        (np.zeros((8, 8, 3), np.uint8), "a.png has 3 channels, the configuration says 1; set data.source"),
     ],
 )
 def test_a_reader_refuses_what_does_not_fit(source_of: Callable[..., Any], image: np.ndarray, told: str) -> None:

@@ -1,12 +1,13 @@
 """Mask values -> class indices, and what is refused with which cure."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segmentation.data.masks import MaskValues
-from segmentation.data.source import Part
+from segmentation.data.masks import MaskRule, UnknownValuesError, unknown_values
+from segmentation.data.reading import Part
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 
@@ -24,44 +25,44 @@ def refusal(
     values: np.ndarray, classes: Classes = TWO, mapping: dict[int, int] | None = None, part: Part = PART
 ) -> str:
     with pytest.raises(InputError) as caught:
-        MaskValues(classes, mapping).decode(values, part)
+        MaskRule(classes, mapping).decode(values, part)
     return str(caught.value)
 
 
 def test_indices_and_ignore_pass_unchanged() -> None:
     values = grid(0, 1, 2, 255)
-    decoded = MaskValues(THREE).decode(values, PART)
+    decoded = MaskRule(THREE).decode(values, PART)
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, values)
 
 
 def test_a_mapping_is_applied() -> None:
-    decoded = MaskValues(TWO, {0: 0, 128: 255, 255: 1}).decode(grid(0, 128, 255), PART)
+    decoded = MaskRule(TWO, {0: 0, 128: 255, 255: 1}).decode(grid(0, 128, 255), PART)
     np.testing.assert_array_equal(decoded, [[0, 255, 1], [1, 255, 0]])
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "int64", "float32"])
 def test_every_dtype_means_the_same(dtype: str) -> None:
-    decoded = MaskValues(TWO).decode(grid(0, 1, dtype=dtype), PART)
+    decoded = MaskRule(TWO).decode(grid(0, 1, dtype=dtype), PART)
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, [[0, 1], [1, 0]])
 
 
 @pytest.mark.parametrize("values", [grid(0, 65535, dtype="uint16"), grid(0, 65535, dtype="float64")])
 def test_values_beyond_a_byte_are_mapped(values: np.ndarray) -> None:
-    np.testing.assert_array_equal(MaskValues(TWO, {0: 0, 65535: 1}).decode(values, PART), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(MaskRule(TWO, {0: 0, 65535: 1}).decode(values, PART), [[0, 1], [1, 0]])
 
 
 def test_negative_values_are_mapped_or_refused() -> None:
     values = grid(-1, 0, 1, dtype="int16")
-    decoded = MaskValues(TWO, {-1: 255, 0: 0, 1: 1}).decode(values, PART)
+    decoded = MaskRule(TWO, {-1: 255, 0: 0, 1: 1}).decode(values, PART)
     np.testing.assert_array_equal(decoded, [[255, 0, 1], [1, 0, 255]])
     assert "[-1, 0, 1]" in refusal(values)
 
 
 def test_0_and_255_are_refused_with_the_mapping() -> None:
     assert refusal(grid(0, 255)) == (
-        "mask train/17.png holds the values [0, 255]; 2 classes mean 0..1 (255 = ignore). Set data.source.mask_values: "
+        "mask train/17.png holds the values [0, 255]; 2 classes mean 0..1 (255 = ignore); set data.source.mask_values: "
         "{0: 0, 255: 1}, or, where 255 means ignore, {0: 0, 1: 1, 255: 255}"
     )
 
@@ -78,14 +79,14 @@ def test_255_is_ignored_where_it_can_only_mean_that() -> None:
         (TWO, grid(0, 255), {0: 0, 1: 1, 255: 255}),
         (Classes(("a", "b"), ignore_index=254), grid(0, 254), None),
     ):
-        np.testing.assert_array_equal(MaskValues(classes, mapping).decode(values, PART), values)
+        np.testing.assert_array_equal(MaskRule(classes, mapping).decode(values, PART), values)
 
 
 def test_the_refused_suggestion_works_when_it_is_followed() -> None:
     values = grid(1, 7, 200)
     message = refusal(values, THREE)
-    assert "Set data.source.mask_values: {1: 0, 7: 1, 200: 2}" in message
-    np.testing.assert_array_equal(MaskValues(THREE, {1: 0, 7: 1, 200: 2}).decode(values, PART)[0], [0, 1, 2])
+    assert "set data.source.mask_values: {1: 0, 7: 1, 200: 2}" in message
+    np.testing.assert_array_equal(MaskRule(THREE, {1: 0, 7: 1, 200: 2}).decode(values, PART)[0], [0, 1, 2])
 
 
 def test_one_value_too_many_is_a_void_or_a_forgotten_class() -> None:
@@ -103,7 +104,7 @@ def test_a_trimap_is_not_guessed_but_an_example_is_given() -> None:
 def test_values_that_a_mapping_lacks_are_named() -> None:
     message = refusal(grid(0, 128, 255), TWO, {0: 0, 255: 1})
     assert "holds the values [0, 128, 255]" in message
-    assert "data.source.mask_values is {0: 0, 255: 1}. Add 128 to it" in message
+    assert "data.source.mask_values is {0: 0, 255: 1}; add 128 to it" in message
 
 
 @pytest.mark.parametrize("mapping", [None, {0: 0, 255: 1}])
@@ -133,11 +134,11 @@ def test_equal_channels_are_one_and_others_are_refused() -> None:
     grey = np.repeat(values[..., None], 3, axis=-1)
     opaque = np.concatenate([grey, np.full((2, 2, 1), 255, np.uint8)], axis=-1)
     for channels in (grey, opaque):
-        np.testing.assert_array_equal(MaskValues(TWO).decode(channels, PART), values)
+        np.testing.assert_array_equal(MaskRule(TWO).decode(channels, PART), values)
     grey[0, 0, 2] = 9
     message = refusal(grey)
     assert "train/17.png has 3 channels that differ" in message
-    assert "Save it as" in message
+    assert "save it as" in message
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
@@ -148,10 +149,90 @@ def test_fractions_are_refused(value: float) -> None:
 @pytest.mark.parametrize("mapping", [{}, {0: 0, 255: 2}, {0: -1}])
 def test_a_mapping_to_no_class_is_refused(mapping: dict[int, int]) -> None:
     with pytest.raises(InputError, match="data.source.mask_values"):
-        MaskValues(TWO, mapping)
+        MaskRule(TWO, mapping)
 
 
 @pytest.mark.parametrize("ignore_index", [1, 256, -100])
 def test_an_ignore_index_that_no_mask_can_hold_is_refused(ignore_index: int) -> None:
     with pytest.raises(InputError, match="data.source.ignore_index"):
-        MaskValues(Classes(("a", "b"), ignore_index=ignore_index))
+        MaskRule(Classes(("a", "b"), ignore_index=ignore_index))
+
+
+def test_colours_mean_classes_and_ignore() -> None:
+    classes = Classes(("background", "car"))
+    rule = MaskRule(classes, {"background": [0, 0, 0], "car": [64, 0, 128], "ignore": [255, 255, 255]})
+    colored = np.array([[[0, 0, 0], [64, 0, 128]], [[255, 255, 255], [64, 0, 128]]], np.uint8)
+    assert rule.decode(colored, PART).tolist() == [[0, 1], [255, 1]]
+    opaque = np.concatenate([colored, np.full((2, 2, 1), 255, np.uint8)], 2)
+    assert rule.decode(opaque, PART).tolist() == [[0, 1], [255, 1]]
+    colored[0, 0] = [1, 2, 3]
+    with pytest.raises(UnknownValuesError, match=r"\[1, 2, 3\]"):
+        rule.decode(colored, PART)
+    assert MaskRule(classes, {"background": [0, 0, 0], "car": [64, 0, 128]}, ignore_unknown=True).decode(
+        colored, PART
+    ).tolist() == [[255, 1], [255, 1]]
+
+
+def test_colours_with_alpha_differ_by_it() -> None:
+    rule = MaskRule(Classes(("glass", "wall")), {"glass": [9, 9, 9, 100], "wall": [9, 9, 9, 255]})
+    mask = np.array([[[9, 9, 9, 100], [9, 9, 9, 255]]], np.uint8)
+    assert rule.decode(mask, PART).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("colors", "told"),
+    [
+        ({"background": [0, 0, 0], "cat": [1, 1, 1]}, "'cat' is no class"),
+        ({"background": [0, 0, 0]}, "no colour for car"),
+        ({"background": [0, 0, 0], "car": [0, 0, 0]}, "one colour"),
+        ({"background": [0, 0, 0], "car": [0, 0, 256]}, r"\[0, 0, 256\]"),
+    ],
+)
+def test_wrong_colours_are_refused(colors: dict[str, list[int]], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        MaskRule(Classes(("background", "car")), colors)
+
+
+def test_a_threshold_reads_jpeg_and_antialiased_masks() -> None:
+    rule = MaskRule(Classes(("background", "lesion")), ">=128")
+    antialiased = np.array([[0, 3, 127], [128, 250, 255]], np.uint8)
+    assert rule.decode(antialiased, Part(Path("a.jpg"))).tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert MaskRule(Classes(("a", "b")), ">= 0.5").decode(np.array([[0.4, 0.5]]), PART).tolist() == [[0, 1]]
+
+
+def test_object_numbers_are_foreground() -> None:
+    rule = MaskRule(Classes(("background", "cell")), "objects")
+    assert rule.decode(np.array([[0, 1], [300, 65535]], np.uint16), PART).tolist() == [[0, 1], [1, 1]]
+    assert rule.decode(np.array([[0, 70000]], np.int32), PART).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("text", ["object", ">128", ">=x"])
+def test_other_words_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="mask_values"):
+        MaskRule(Classes(("background", "cell")), text)
+
+
+def test_two_class_forms_are_refused_for_more_classes() -> None:
+    with pytest.raises(InputError, match="two classes"):
+        MaskRule(Classes(("a", "b", "c")), "objects")
+
+
+def test_unknown_values_of_many_masks_are_one_problem() -> None:
+    rule = MaskRule(Classes(("background", "lesion")))
+    errors = []
+    for number in range(4):
+        mask = np.array([[0, 255, 255], [0, 7 if number == 3 else 0, 0]], np.uint8)
+        with pytest.raises(UnknownValuesError) as caught:
+            rule.decode(mask, Part(Path(f"{number}.png")))
+        errors.append(caught.value)
+    (problem,) = unknown_values(errors)
+    assert problem.files == ("0.png", "1.png", "2.png", "3.png")
+    assert "7 (1 pixels in 1 mask)" in problem.fault
+    assert "mask_values" in problem.cure
+    assert unknown_values([]) == []
+
+
+def test_the_refusal_travels_between_processes() -> None:
+    with pytest.raises(UnknownValuesError) as caught:
+        MaskRule(Classes(("background", "lesion"))).decode(np.array([[0, 9]], np.uint8), PART)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

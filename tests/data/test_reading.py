@@ -1,15 +1,17 @@
 """Image files -> arrays in every format that people have, and errors that name the file."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
-from segmentation.data.reading import is_image, pages, read_pixels, read_values
-from segmentation.data.source import Part
+from segmentation.data.problems import FileError
+from segmentation.data.reading import Part, is_image, pages, read_pixels, read_values
 from segmentation.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -78,11 +80,229 @@ def test_big_endian_and_planar_tiffs_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_pixels(Part(tmp_path / "planar.tif")), RGB)
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("tile", [None, (16, 16)], ids=["strips", "tiles"])
+def test_tiffs_of_every_depth_are_read_as_stored(
+    tmp_path: Path, dtype: str, channels: int, tile: tuple[int, int] | None
+) -> None:
+    values = np.random.default_rng(0).integers(0, 250, (20, 33, channels)).astype(dtype) * 100
+    photometric = "rgb" if channels == 3 else "minisblack"
+    stored = values[..., 0] if channels == 1 else values
+    tifffile.imwrite(
+        tmp_path / "deep.tif",
+        stored,
+        photometric=photometric,
+        planarconfig=None if channels == 1 else "contig",
+        tile=tile,
+    )
+    pixels = read_pixels(Part(tmp_path / "deep.tif"))
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, values)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_png_of_16_bit_colours_keeps_all_its_bits(tmp_path: Path, mode: str) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, len(mode)), np.uint16)
+    write_deep_png(tmp_path / "deep.png", values)
+    with Image.open(tmp_path / "deep.png") as image:
+        assert np.asarray(image).dtype == np.uint8, "Pillow has begun to read 16 bits; opencv is not needed any more"
+    pixels = read_pixels(Part(tmp_path / "deep.png"))
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels, values)
+
+
+def write_deep_png(path: Path, values: np.ndarray, *further: tuple[bytes, bytes]) -> None:
+    """A PNG of (H, W, 2..4) 16-bit pixels, which Pillow cannot write."""
+    height, width, channels = values.shape
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)),
+        *further,
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    written = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+
+
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [(GREY, (6, 8, 1)), (RGB, (6, 8, 3)), (DEEP, (6, 8, 1)), (GREY / 3, (6, 8, 1)), (DEEP.astype(">u2"), (6, 8, 1))],
+    ids=["grey", "rgb", "16-bit", "float64", "big-endian"],
+)
+def test_numpy_files_are_read_as_stored(tmp_path: Path, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "array.npy", array)
+    pixels = read_pixels(Part(tmp_path / "array.npy"))
+    assert pixels.dtype == array.dtype.newbyteorder("=")
+    assert pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, array.reshape(shape))
+    if array.ndim == 2:
+        np.testing.assert_array_equal(read_values(Part(tmp_path / "array.npy")), array)
+
+
+def test_booleans_in_a_numpy_file_are_0_and_255(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", GREY > 20)
+    np.testing.assert_array_equal(read_values(Part(tmp_path / "mask.npy")), np.where(GREY > 20, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros((3, 40, 50), np.uint8), r"has the shape \(3, 40, 50\); save it as \(H, W, C\)"),
+        (np.zeros(5, np.uint8), r"has the shape \(5,\); \(H, W\) or \(H, W, C\) is expected"),
+        (np.zeros((0, 5), np.uint8), r"has the shape \(0, 5\)"),
+        (np.zeros((5, 5), np.complex64), "holds complex64 values"),
+        (np.array([["a", "b"]]), "holds str"),
+        (np.array([[{}]]), "cannot be read"),  # an object array runs code when it is loaded
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(tmp_path: Path, array: np.ndarray, told: str) -> None:
+    np.save(tmp_path / "array.npy", array)
+    with pytest.raises(FileError, match=told):
+        read_pixels(Part(tmp_path / "array.npy"))
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "webp", "gif", "jpg"])
+def test_other_formats_are_read(tmp_path: Path, suffix: str) -> None:
+    flat = np.full((16, 16, 3), (200, 30, 90), np.uint8)
+    options = {"lossless": True} if suffix == "webp" else {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
+    pixels = read_pixels(saved(tmp_path / f"image.{suffix}", flat, **options))
+    assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
+    np.testing.assert_allclose(pixels, flat, atol=3 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_an_animation_is_refused(tmp_path: Path, suffix: str) -> None:
+    first, *others = [Image.fromarray(GREY + 90 * index) for index in range(3)]
+    first.save(tmp_path / f"moving.{suffix}", save_all=True, append_images=others)
+    with pytest.raises(FileError, match="has 3 frames, one image is expected; save the frame"):
+        read_pixels(Part(tmp_path / f"moving.{suffix}"))
+
+
+SHOWN = {  # orientation tag -> what a viewer shows
+    1: GREY,
+    2: np.fliplr(GREY),
+    3: np.rot90(GREY, 2),
+    4: np.flipud(GREY),
+    5: GREY.T,
+    6: np.rot90(GREY, 3),
+    7: np.rot90(GREY, 2).T,
+    8: np.rot90(GREY),
+}
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("kind", ["png", "tif", "lzw.tif"])
+def test_the_orientation_tag_turns_image_and_mask_alike(tmp_path: Path, orientation: int, kind: str) -> None:
+    part = Part(tmp_path / f"turned.{kind}")
+    if kind == "tif":
+        tifffile.imwrite(part.path, GREY, extratags=[(274, 3, 1, orientation, True)])
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        saved(part.path, GREY, exif=exif, **({"compression": "tiff_lzw"} if kind == "lzw.tif" else {}))
+    np.testing.assert_array_equal(read_values(part), SHOWN[orientation])
+    np.testing.assert_array_equal(read_pixels(part)[..., 0], SHOWN[orientation])
+    if kind == "tif":
+        return  # Pillow itself mixes up the sides of a TIFF that is turned
+    with Image.open(part.path) as image:
+        np.testing.assert_array_equal(ImageOps.exif_transpose(image), SHOWN[orientation])
+
+
+def test_16_bit_colours_are_turned_as_well(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to show
-    part = saved(tmp_path / "turned.png", GREY, exif=exif)
-    np.testing.assert_array_equal(read_pixels(part)[..., 0], np.rot90(GREY, 3))
+    exif[274] = 6
+    write_deep_png(tmp_path / "deep.png", RGB.astype(np.uint16) * 200, (b"eXIf", exif.tobytes()[6:]))
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "deep.png")), np.rot90(RGB.astype(np.uint16) * 200, 3))
+
+
+def test_good_pixels_beside_a_damaged_exif_block_are_read(tmp_path: Path) -> None:
+    values = RGB.astype(np.uint16) * 200
+    write_deep_png(tmp_path / "deep.png", values, (b"eXIf", b"MM\0*" + b"\xff" * 5))
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "deep.png")), values)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_white_is_zero_stays_as_stored(tmp_path: Path, compression: str | None) -> None:
+    """Class indices must not be turned over by a tag."""
+    for name, array in (("grey", GREY), ("deep", DEEP)):
+        part = saved(tmp_path / f"{name}.tif", array, **({"compression": compression} if compression else {}))
+        with tifffile.TiffFile(part.path, mode="r+") as file:
+            file.pages.first.tags["PhotometricInterpretation"].overwrite(0)
+        np.testing.assert_array_equal(read_values(part), array)
+
+
+@pytest.mark.parametrize("photometric", ["separated", "cielab", "ycbcr"])
+def test_an_odd_colour_space_is_read_as_stored(tmp_path: Path, photometric: str) -> None:
+    values = np.concatenate([RGB, RGB[..., :1]], axis=-1) if photometric == "separated" else RGB
+    tifffile.imwrite(tmp_path / "odd.tif", values, photometric=photometric)
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "odd.tif")), values)
+
+
+def test_overviews_in_a_tiff_are_no_further_images(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "map.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "map.tif")), RGB)
+
+
+FORMATS = ("png", "jpg", "tif", "lzw.tif", "gif", "bmp", "webp", "npy")
+
+
+def written(path: Path, kind: str) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    if kind == "npy":
+        np.save(path, noise)
+    elif kind == "lzw.tif":
+        Image.fromarray(noise).save(path, compression="tiff_lzw")
+    else:
+        Image.fromarray(noise).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("damage", ["half", "start", "zeros", "random", "empty"])
+@pytest.mark.parametrize("read", [read_pixels, read_values])
+def test_a_damaged_file_of_any_format_is_named(
+    tmp_path: Path, kind: str, damage: str, read: Callable[[Part], np.ndarray]
+) -> None:
+    path = written(tmp_path / f"image.{kind}", kind)
+    content = path.read_bytes()
+    random = np.random.default_rng(1)
+    damaged = {
+        "half": content[: len(content) // 2],
+        "start": content[:12],
+        "zeros": bytes(len(content)),
+        "random": random.bytes(len(content)),
+        "empty": b"",
+    }
+    path.write_bytes(damaged[damage])
+    with pytest.raises(FileError) as caught:
+        read(Part(path))
+    assert caught.value.file == str(path)
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "gif", "bmp", "webp", "npy"])
+def test_the_content_decides_the_format_and_not_the_suffix(tmp_path: Path, kind: str, suffix: str) -> None:
+    expected = read_pixels(Part(written(tmp_path / f"image.{kind}", kind)))
+    renamed = tmp_path / f"renamed.{suffix}"
+    renamed.write_bytes((tmp_path / f"image.{kind}").read_bytes())
+    np.testing.assert_array_equal(read_pixels(Part(renamed)), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "gif", "bmp", "webp", "npy"])
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(60), b"%PDF-1.7 " + bytes(60), b"<svg/>", b"id,rle\n"])
+def test_a_file_that_is_no_image_at_all_is_named(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"other.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="cannot be read"):
+        read_pixels(Part(path))
 
 
 def _truncated_png(path: Path) -> None:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from segmentation.data.source import Part, Sample
-from segmentation.data.splits import read_split, split, write_split
+from segmentation.data.reading import Part
+from segmentation.data.source import Sample
+from segmentation.data.splits import read_split, split, unused, write_split
 from segmentation.errors import InputError
 
 
@@ -17,11 +19,16 @@ def samples_of(count: int, group_size: int | None = None) -> list[Sample]:
         Sample(
             f"s{number:02d}",
             (Part(Path(f"{number}.png")),),
-            Part(Path(f"{number}-mask.png")),
+            (Part(Path(f"{number}-mask.png")),),
             None if group_size is None else f"patient {number // group_size}",
         )
         for number in range(count)
     ]
+
+
+def rare_class(samples: Any) -> np.ndarray:
+    """Pixels (N, 2): the samples s00 to s06 hold class 1."""
+    return np.array([[90, 10] if sample.id in ids(range(7)) else [100, 0] for sample in samples])
 
 
 def ids(numbers: Any) -> list[str]:
@@ -96,15 +103,22 @@ def test_folds_count_groups() -> None:
 
 def test_members_of_a_group_need_no_neighbourhood() -> None:
     samples = [
-        Sample(f"s{number:02d}", (), Part(Path("mask.png")), "left" if number % 2 else "right") for number in range(6)
+        Sample(f"s{number:02d}", (), (Part(Path("mask.png")),), "left" if number % 2 else "right")
+        for number in range(6)
     ]
     result = split(samples, folds=2, fold=0)
     assert (result["val"], result["train"]) == (ids([0, 2, 4]), ids([1, 3, 5]))
 
 
-def test_lists_of_the_data_set_win_over_folds_and_fractions() -> None:
+def test_lists_of_the_data_set_win_over_fractions() -> None:
     lists = {"train": ids([0, 3]), "val": ids([2]), "test": ids([5, 4])}
-    assert split(samples_of(8), lists, folds=2, fold=0, val_fraction=0.9, test_fraction=0.9) == lists
+    assert split(samples_of(8), lists, val_fraction=0.9, test_fraction=0.9) == lists
+
+
+def test_folds_that_the_data_sets_own_list_would_leave_without_effect_are_refused() -> None:
+    told = refusal(samples_of(8), {"val": ids([1, 2])}, folds=4, fold=0)
+    assert "data.folds is 4, but the data set brings its own val list of 2 samples, which would be used" in told
+    assert "leave data.folds and data.fold out, or give the split you want as data.split_file" in told
 
 
 def test_a_test_list_alone_leaves_the_rest_to_folds() -> None:
@@ -118,6 +132,64 @@ def test_a_train_list_alone_gives_the_others_their_share() -> None:
     result = split(samples_of(12), {"train": ids(range(10))}, val_fraction=0.2)
     assert len(result["val"]) == 2
     assert sorted(result["train"] + result["val"]) == ids(range(10))  # 10 and 11 are in no list and stay out
+
+
+@pytest.mark.parametrize("group_size", [None, 3])
+@pytest.mark.parametrize("kind", ["contiguous", "random", "stratified"])
+def test_folds_of_every_kind_hold_every_sample_once_and_no_group_twice(kind: Any, group_size: int | None) -> None:
+    samples = samples_of(37, group_size)
+    results = [split(samples, folds=4, fold=fold, kind=kind, class_pixels=rare_class) for fold in range(4)]
+    assert sorted(sample_id for result in results for sample_id in result["val"]) == ids(range(37))
+    group_of = {sample.id: sample.group or sample.id for sample in samples}
+    parts = [{group_of[sample_id] for sample_id in result["val"]} for result in results]
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert sum(map(len, parts)) == len(set(group_of.values()))
+    for result in results:
+        assert result["val"] == sorted(result["val"])
+        assert sorted(result["train"] + result["val"]) == ids(range(37))
+
+
+def test_random_folds_are_not_neighbours_and_contiguous_shares_are_the_end() -> None:
+    assert split(samples_of(30), folds=5, fold=0, kind="random")["val"] != ids(range(6))
+    result = split(samples_of(10), val_fraction=0.25, test_fraction=0.2, kind="contiguous")
+    assert result == {"train": ids(range(6)), "val": ids([6, 7]), "test": ids([8, 9])}
+
+
+def test_stratified_parts_hold_a_rare_class_each() -> None:
+    """The first seven of forty hold it: contiguous blocks would have it in one."""
+    for fold in range(5):
+        held = split(samples_of(40), folds=5, fold=fold, kind="stratified", class_pixels=rare_class)["val"]
+        assert 1 <= len(set(held) & set(ids(range(7)))) <= 2
+    result = split(samples_of(40), test_fraction=0.3, val_fraction=0.3, kind="stratified", class_pixels=rare_class)
+    assert [len(result[name]) for name in ("train", "val", "test")] == [20, 8, 12]
+    assert all(set(part) & set(ids(range(7))) for part in result.values())
+
+
+def test_a_stratified_split_of_nothing_is_refused_as_any() -> None:
+    lists = {"train": [], "test": ids([0])}
+    told = [refusal(samples_of(3), lists, kind=kind, class_pixels=rare_class) for kind in ("random", "stratified")]
+    assert "leave none for 'train'" in told[0]
+    assert told[0] == told[1]
+
+
+def test_masks_are_read_only_where_a_stratified_split_is_drawn() -> None:
+    def never(_: Any) -> Any:
+        raise AssertionError("masks were read")
+
+    lists = {"train": ids([0]), "val": ids([1]), "test": ids([2])}
+    assert split(samples_of(4), lists, kind="stratified", class_pixels=never) == lists
+    for kind in (None, "contiguous", "random"):
+        split(samples_of(4), kind=kind, class_pixels=never)
+
+
+def test_lists_that_share_a_group_are_refused_naming_it() -> None:
+    told = refusal(samples_of(9, group_size=3), {"val": ids([0, 1]), "test": ids([2])})
+    assert "the data set's own lists: the group 'patient 0' is in val and in test" in told
+
+
+def test_a_group_that_a_list_splits_off_trains_no_more() -> None:
+    result = split(samples_of(9, group_size=3), {"val": ids([0, 1])})
+    assert result["train"] == ids(range(3, 9))
 
 
 def test_unlabelled_samples_are_left_out() -> None:
@@ -170,8 +242,38 @@ def test_a_written_split_reads_back(tmp_path: Path) -> None:
 
 def test_a_split_file_may_use_fewer_samples_and_lists(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
-    path.write_text('{"train": ["s03"], "val": ["s01"]}')
-    assert read_split(path, samples_of(5)) == {"train": ["s03"], "val": ["s01"], "test": []}
+    path.write_text('{"train": ["s03"], "val": ["s01"], "unused": ["s00", "s02"]}')
+    bare = Sample("bare", ())
+    assert read_split(path, [*samples_of(4), bare]) == {"train": ["s03"], "val": ["s01"], "test": []}
+
+
+def test_unused_samples_are_written_where_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    result = split(samples_of(4))
+    write_split(path, result, unused(result, samples_of(4)))
+    assert list(json.loads(path.read_text())) == ["train", "val", "test"]
+    result = split(samples_of(6), {"train": ids([0, 1, 2]), "val": ids([5])})
+    write_split(path, result, unused(result, [*samples_of(6), Sample("bare", ())]))
+    assert json.loads(path.read_text())["unused"] == ids([3, 4])
+    assert read_split(path, samples_of(6)) == result
+
+
+def test_a_split_file_that_forgets_samples_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["s00"], "val": ["s01"], "unused": ["s02"]}')
+    with pytest.raises(InputError) as caught:
+        read_split(path, samples_of(8))
+    assert str(caught.value) == (
+        f"data.split_file {path}: 5 labelled samples are in no list, such as s03, s04, s05; "
+        'add them to a list or to "unused", or remove data.split_file'
+    )
+
+
+def test_a_split_file_that_shares_a_group_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ids([0, 1]), "val": ids([2, 3])}))
+    with pytest.raises(InputError, match=f"{path}: the group 'patient 0' is in train and in val"):
+        read_split(path, samples_of(4, group_size=3))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +286,7 @@ def test_a_split_file_may_use_fewer_samples_and_lists(tmp_path: Path) -> None:
         ('{"trian": ["s00"], "val": ["s01"]}', "unknown lists trian"),
         ('{"train": ["s00", "s99"], "val": ["s01"]}', "1 samples do not exist or have no mask: s99"),
         ('{"train": ["s00"], "val": ["s00"]}', "samples in more than one place: s00; list each once"),
+        ('{"train": ["s00"], "val": ["s01"], "unused": ["s00", "s02"]}', "samples in more than one place: s00"),
         ('{"train": ["s00", "s00"], "val": ["s01"]}', "samples in more than one place: s00; list each once"),
     ],
 )

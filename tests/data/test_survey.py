@@ -10,6 +10,7 @@ from PIL import Image
 
 from segmentation.data import survey as survey_module
 from segmentation.data.dataset import Reader
+from segmentation.data.problems import DataError, FileError, Problem
 from segmentation.data.sources.folder import FolderSource
 from segmentation.data.survey import Record, class_pixels, digest, normalisation, survey
 from segmentation.errors import InputError
@@ -23,23 +24,56 @@ def grey(*rows: list[float], dtype: str = "uint8") -> np.ndarray:
 
 
 def surveyed(source: Any, **options: Any) -> list[Record]:
-    return survey(Reader(source), source.samples(), **options)
+    records, problems = survey(Reader(source), source.samples(), **options)
+    assert problems == []
+    return records
 
 
 def problems_of(source: Any) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        surveyed(source)
-    return str(caught.value).splitlines()
+    return [str(problem) for problem in survey(Reader(source), source.samples())[1]]
 
 
 def test_a_record_describes_a_sample(source_of: SourceOf) -> None:
     image = np.array([[[1, 10], [2, 20], [3, 30]], [[4, 40], [5, 50], [6, 60]]], np.uint16)
     mask = np.array([[0, 2, 2], [2, 255, 0]], np.uint8)
     (record,) = surveyed(source_of({"a": (image, mask)}, names=("sky", "road", "car"), in_channels=2))
-    assert (record.id, record.size, record.dtype, record.pixels) == ("a", (2, 3), "uint16", 6)
+    assert (record.id, record.size, record.dtype, record.channels, record.pixels) == ("a", (2, 3), "uint16", 2, 6)
     assert record.sums.tolist() == [21, 210]
     assert record.squares.tolist() == [91, 9100]
     assert record.class_pixels.tolist() == [2, 0, 3]
+    assert record.ignored == 1
+    assert (record.lowest, record.highest) == ((1, 10), (6, 60))
+    assert record.pixel_sample.dtype == np.uint16
+    assert record.pixel_sample.tolist() == [[n, 10 * n] for n in range(1, 7)]
+
+
+def test_the_pixels_kept_of_a_large_image_are_few_and_evenly_spread(source_of: SourceOf) -> None:
+    ramp = np.arange(200 * 300, dtype=np.uint16).reshape(200, 300, 1)
+    (record,) = surveyed(source_of({"a": (ramp, np.zeros((200, 300), np.uint8))}))
+    assert record.pixel_sample.shape == (1024, 1)
+    steps = np.diff(record.pixel_sample[:, 0].astype(int))
+    assert (record.pixel_sample.min(), record.pixel_sample.max()) == (0, 59999)
+    assert set(steps.tolist()) <= {58, 59}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
+def test_sums_are_exact_in_every_pixel_type(source_of: SourceOf, dtype: str) -> None:
+    top = 255 if dtype == "uint8" else 30000
+    image = np.random.default_rng(0).integers(0, top, (70, 90, 3)).astype(dtype)
+    (record,) = surveyed(source_of({"a": (image, np.zeros((70, 90), np.uint8))}, in_channels=3))
+    whole = image.astype(np.int64)
+    assert record.sums.tolist() == whole.sum((0, 1)).tolist()
+    assert record.squares.tolist() == (whole**2).sum((0, 1)).tolist()
+    assert record.lowest == tuple(whole.min((0, 1)))
+    assert record.highest == tuple(whole.max((0, 1)))
+
+
+def test_each_sample_advances_the_progress(source_of: SourceOf) -> None:
+    torn = (InputError("b is torn"), MASK)
+    source = source_of({"a": (grey([1, 3], [5, 7]), MASK), "b": torn, "c": (grey([1, 3], [5, 7]), MASK)})
+    steps: list[int] = []
+    records, problems = survey(Reader(source), source.samples(), advance=lambda: steps.append(1))
+    assert (len(steps), len(records), len(problems)) == (3, 2, 1)
 
 
 def test_normalisation_is_over_pixels_not_images(source_of: SourceOf) -> None:
@@ -79,20 +113,27 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     cut = tmp_path / "images" / "cut.png"
     cut.write_bytes(cut.read_bytes()[:40])
-    head, *problems = problems_of(FolderSource(tmp_path, in_channels=1))
-    assert head == "3 problems in 4 samples:"
+    problems = problems_of(FolderSource(tmp_path, in_channels=1))
     assert len(problems) == 3
-    assert "cut.png cannot be read" in problems[0]
-    assert "narrow.png: the image is 8x6 (HxW), the mask 8x8" in problems[1]
-    assert "values.png holds the values [0, 7]" in problems[2]
+    assert "cut.png: cannot be read" in problems[0]
+    assert "narrow.png: is 8x6 (HxW), its mask 8x8" in problems[1]
+    assert "values.png: mask values without a meaning: 7" in problems[2]
 
 
 def test_twenty_problems_are_shown_and_the_rest_counted(source_of: SourceOf) -> None:
     source = source_of({f"s{number}": (InputError(f"s{number} is torn"), MASK) for number in range(23)})
-    lines = problems_of(source)
-    assert lines[0] == "23 problems in 23 samples:"
+    _, problems = survey(Reader(source), source.samples())
+    lines = str(DataError(problems)).splitlines()
+    assert lines[0] == "23 problems in the data:"
     assert lines[1:21] == [f"  s{number} is torn" for number in range(20)]
     assert lines[21:] == ["  ... and 3 more"]
+
+
+def test_a_fault_of_many_files_is_one_problem(source_of: SourceOf) -> None:
+    torn = {key: (FileError(f"{key}.png", "is torn", "replace it"), MASK) for key in "bcd"}
+    source = source_of(torn | {"a": (grey([1, 3], [5, 7]), MASK)})
+    _, problems = survey(Reader(source), source.samples())
+    assert problems == [Problem("is torn", ("b.png", "c.png", "d.png"), "replace it")]
 
 
 def test_pixels_that_are_no_numbers_are_refused(source_of: SourceOf) -> None:
@@ -100,14 +141,14 @@ def test_pixels_that_are_no_numbers_are_refused(source_of: SourceOf) -> None:
     image[0, 0] = np.nan  # both channels of one pixel
     image[1, 1, 0] = np.inf
     lines = problems_of(source_of({"a": (image, MASK)}, in_channels=2))
-    assert lines[1:] == ["  a.png: 2 pixels are NaN or infinite; repair the image"]
+    assert lines == ["a.png: holds pixels that are NaN or infinite. Repair the image"]
 
 
 def test_mixed_pixel_types_are_refused_with_an_example_each(source_of: SourceOf) -> None:
     lines = problems_of(
         source_of({"a": (grey([1, 3], [5, 7]), MASK), "b": (grey([1, 3], [5, 7], dtype="uint16"), MASK)})
     )
-    assert lines[1:] == ["  images of different pixel types: {'uint8': 'a', 'uint16': 'b'}; convert them to one type"]
+    assert lines == ["images of different pixel types: {'uint8': 'a', 'uint16': 'b'}. Convert them to one type"]
 
 
 @pytest.mark.parametrize(("memory", "kept"), [(24, ["a", "b", "c"]), (23, []), (0, [])])
@@ -147,11 +188,11 @@ def test_of_many_samples_an_even_share_is_read(source_of: SourceOf, monkeypatch:
     monkeypatch.setattr(survey_module, "SURVEYED", 3)
     source = source_of({f"s{number}": (grey([1, 3], [5, 7]), MASK) for number in range(9)})
     reader = Reader(source)
-    records = survey(reader, source.samples(), memory=10**9)
+    records, _ = survey(reader, source.samples(), memory=10**9)
     assert [record.id for record in records] == ["s0", "s4", "s8"]
     assert sorted(source.reads) == ["s0", "s4", "s8"]
     assert reader.kept == {}  # a part of the data in memory would help little and mislead
 
 
 def test_no_sample_is_no_problem(source_of: SourceOf) -> None:
-    assert survey(Reader(source_of({})), []) == []
+    assert survey(Reader(source_of({})), []) == ([], [])

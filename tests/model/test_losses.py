@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
-from segmentation.model.losses import Loss
+from segmentation.model.losses import Loss, balanced_weights
 
 TWO = Classes(("background", "lesion"))
 THREE = Classes(("road", "tree", "sky"))
@@ -211,6 +211,42 @@ def test_class_weights_of_several_classes_are_refused_by_lovasz_alone():
 def test_class_weights_that_do_not_fit_are_refused_with_the_classes(weights):
     with pytest.raises(InputError, match=r"do not fit the 2 classes \['background', 'lesion'\]"):
         Loss({"bce": 1}, TWO, weights)
+
+
+def test_balanced_weights_by_hand():
+    # shares 0.64, 0.32, 0.04: 1 / sqrt = 1.25, 1.7678, 5; mean 2.6726
+    mean = (1.25 + 1 / 0.32**0.5 + 5) / 3
+    assert balanced_weights([64, 32, 4]) == pytest.approx([1.25 / mean, 1 / 0.32**0.5 / mean, 5 / mean])
+    # 0.5 % foreground: 1 / sqrt(0.995) = 1.0025 and 1 / sqrt(0.005) = 14.142
+    assert balanced_weights([199, 1]) == pytest.approx([0.13239, 1.86761], abs=1e-5)
+    assert balanced_weights([5, 5]) == [1, 1]
+
+
+def test_a_class_without_pixels_weighs_1_and_the_others_as_without_it():
+    assert balanced_weights([64, 0, 36]) == pytest.approx([6 / 7, 1, 8 / 7])
+    assert balanced_weights([0, 0]) == [1, 1]
+    assert balanced_weights([7, 0]) == [1, 1]
+
+
+def test_no_balanced_weight_is_above_10():
+    weights = balanced_weights([10**6] * 19 + [1])
+    assert weights[-1] == 10
+    assert max(weights[:-1]) < 0.1
+
+
+def test_automatic_weights_are_1_until_they_are_given_and_then_as_if_given_at_once():
+    for name in ("ce", "dice", "jaccard", "tversky", "focal"):
+        logits, mask = example(THREE)
+        loss = Loss({name: 1}, THREE, "auto")
+        assert float(loss(logits, mask)) == pytest.approx(float(Loss({name: 1}, THREE)(logits, mask)))
+        loss.weigh([0.5, 2, 0.5])
+        assert torch.equal(loss(logits, mask), Loss({name: 1}, THREE, [0.5, 2, 0.5])(logits, mask))
+        assert loss.state_dict() == {}
+
+
+def test_automatic_weights_are_refused_where_given_ones_are():
+    with pytest.raises(InputError, match="dice takes none in a task of 2 classes; losses that do: bce, ce"):
+        Loss({"bce": 1, "dice": 1}, TWO, "auto")
 
 
 def test_class_weights_move_with_the_module_but_are_no_part_of_a_checkpoint():

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from lightning import Callback, Trainer
 from PIL import Image
 
+from segmentation.data.datamodule import SegmentationDataModule
+from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
@@ -147,6 +151,92 @@ def test_a_network_of_deeper_pixels_takes_them(dtype):
         expected = predictor.module.probabilities(predictor.module(scaled))[0].numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert probabilities[1].std() > 0.01
+
+
+class Watcher(Callback):
+    """Keeps the probabilities of a validation by sample id."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, *_):
+        self.seen |= {key: planes.numpy() for key, planes in zip(batch["id"], outputs["probabilities"], strict=True)}
+
+
+def deep_folder(root: Path, dtype: str) -> Path:
+    """Six images with values of 100 to 1500, of which the last two, which validate, are twice as bright."""
+    for number in range(6):
+        image = (100 + noise(40, 48, dtype="float64", seed=number) * 700) * (2 if number > 3 else 1)
+        for folder, array in (("images", image.astype(dtype)), ("masks", (image > 400).astype(np.uint8))):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(root / folder / f"{number}.tif", array)
+    return root
+
+
+def trainer_of(*callbacks: Callback) -> Trainer:
+    return Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # Lightning's advice for large data
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "uint8"])
+@pytest.mark.parametrize("rule", [None, "max"])
+def test_a_loaded_checkpoint_sees_deep_pixels_as_training_and_validation_did(dtype, rule):
+    root = deep_folder(Path("data"), dtype if dtype != "uint8" else "uint16")
+    if dtype == "uint8":
+        for path in (root / "images").iterdir():
+            tifffile.imwrite(path, (tifffile.imread(path) // 8).astype(np.uint8))
+    source = FolderSource(root, in_channels=1)
+    options = {"folds": 3, "fold": 2, "crop": 32, "batch_size": 2, "workers": 0, "intensity": rule}
+    module = SegmentationModule(source.classes.to_dict(), 1, encoder=TINY)
+    trainer = trainer_of()
+    data = SegmentationDataModule(source, **options)
+    trainer.fit(module, data)
+    trainer.save_checkpoint("deep.ckpt")
+    stored = torch.load("deep.ckpt", weights_only=True)["segmentation"]["intensity"]
+    assert stored == module.intensity.to_dict() == data.intensity.to_dict()
+    assert stored["rule"] == (rule or ("range" if dtype == "uint8" else "percentile"))
+    if stored["rule"] == "percentile":
+        training = np.stack([tifffile.imread(root / "images" / f"{number}.tif") for number in range(4)])
+        assert stored["low"][0] == pytest.approx(np.percentile(training, 0.5), abs=20)
+        assert stored["high"][0] == pytest.approx(np.percentile(training, 99.5), abs=20)
+    watcher = Watcher()
+    fresh = SegmentationModule(source.classes.to_dict(), 1, encoder=TINY)
+    # the other fold, so that a rule fitted anew would be another one
+    other = SegmentationDataModule(source, **options | {"fold": 0})
+    trainer_of(watcher).validate(fresh, other, ckpt_path="deep.ckpt", weights_only=True, verbose=False)
+    assert fresh.intensity == module.intensity
+    predictor = load("deep.ckpt")
+    assert sorted(watcher.seen) == ["0", "1"]
+    for key, probabilities in watcher.seen.items():
+        np.testing.assert_array_equal(
+            predictor.probabilities(tifffile.imread(root / "images" / f"{key}.tif")), probabilities
+        )
+        assert probabilities[1].std() > 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_images_of_another_pixel_type_are_refused_before_validation():
+    module = module_of(dtype="uint8")
+    data = SegmentationDataModule(FolderSource(deep_folder(Path("data"), "uint16"), in_channels=1), workers=0)
+    with pytest.raises(InputError, match="the images are uint16, the checkpoint was trained on uint8; convert"):
+        trainer_of().validate(module, data, verbose=False)
+
+
+def test_an_older_checkpoint_holds_the_pixel_type_alone():
+    checkpoint = checkpoint_of(module_of(dtype="uint16"))
+    checkpoint["segmentation"]["intensity"] = "uint16"
+    torch.save(checkpoint, "old.ckpt")
+    assert load_module("old.ckpt").intensity == Intensity("uint16", "range")
 
 
 def test_an_image_in_a_batch_is_labelled_as_alone():

@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.data.splits import write_split
+from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
 
 ROOT = "runs"
@@ -35,13 +35,14 @@ def new_folder(parent: Path, prefix: str = "") -> Path:
 
 
 def run_name(configs: list[str], source: str) -> str:
-    """What a run is called: its first config's stem; the data set's class without a config."""
+    """What a run is called: its first config's stem, or folder for a config.yaml; the data set's class without one."""
     if not configs:
         return source.rsplit(".", 1)[-1]
     path = Path(configs[0])
     if path.stem.startswith("config") and (path.parent / FOLDER).is_dir():  # the saved config of a run
         return path.absolute().parent.parent.name
-    return path.stem
+    # check writes my_data/config.yaml
+    return path.absolute().parent.name if path.name == CONFIG else path.stem
 
 
 def run_of(ckpt_path: Path) -> Path:
@@ -81,8 +82,9 @@ def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Pa
 
 def _stored_split(run: Path) -> Any:
     try:
-        return json.loads((run / SPLIT).read_text())
-    except (OSError, ValueError):
+        stored = json.loads((run / SPLIT).read_text())
+        return {name: stored.get(name, []) for name in NAMES}
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -128,7 +130,8 @@ class RunFolder(SaveConfigCallback):
         text = self.parser.dump(fresh, skip_unset=False)
         self._config_path().write_text(text)
         if not self.resumed:
-            write_split(self.folder / SPLIT, trainer.datamodule.split)  # type: ignore[attr-defined] # set by the CLI
+            data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
+            write_split(self.folder / SPLIT, data.split, data.unused)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text))
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.data.reading import IMAGE_SUFFIXES, is_image, pages, read_pixels
-from segmentation.data.source import Part
+from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, pages, read_pixels
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 from segmentation.model.predictor import Predictor, load

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, default_collate
 
 from segmentation.data import splits
 from segmentation.data.augmentation import Augmentation, Step, use_one_thread
 from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages
+from segmentation.data.groups import regrouped
+from segmentation.data.problems import DataError, grouped
 from segmentation.data.source import Sample, Source
 from segmentation.data.survey import Record, class_pixels, normalisation, survey
 from segmentation.errors import InputError
-from segmentation.inference.intensity import Intensity
+from segmentation.inference.intensity import Intensity, Rule, default_rule, fit_intensity
 
 
 class SegmentationDataModule(LightningDataModule):
@@ -30,15 +34,24 @@ class SegmentationDataModule(LightningDataModule):
     Args:
         source: The data set.
         split_file: A split.json of an earlier run; wins over everything below.
-        folds: Number of contiguous blocks for cross-validation.
-        fold: Which block validates, from 0.
+        folds: Number of parts for cross-validation.
+        fold: Which part validates, from 0.
         val_fraction: Share of the samples that validates when there are no folds.
         test_fraction: Share of the samples that tests when the source has no test list.
+        split_kind: contiguous, random or stratified (by class content, which reads every mask once); null
+            for contiguous folds and random fractions.
+        group: What belongs together and never straddles a split: a regular expression searched in the
+            sample's id, such as ``^[^_]+``, or a .csv with the columns id and group; null for the source's.
         crop: Side of the square training crops in pixels; null for whole images.
         batch_size: Crops in a training step and process.
         eval_batch_size: Images in an evaluation step; never changes a score.
         samples_per_epoch: Crops in an epoch over all processes; null for one per training image.
+        foreground_crops: Share of the crops that hold a random pixel of a random class other than the most
+            common one of the training images (nnU-Net: 0.33), for classes that a random crop seldom meets.
         augment: none, flips, em, natural, a list of albumentations transforms, or a YAML file of them.
+        intensity: What stored pixels become: none (as stored), range (0..1 by the pixel type; 8 bits stay),
+            max (the largest training value becomes 1) or percentile (0.5 and 99.5 of the training pixels
+            become 0 and 1); null for range with 8-bit images and percentile with deeper ones.
         workers: Loader processes; null for half the cores, at most 8.
         seed: Of crops and augmentation; null for seed_everything.
     """
@@ -51,11 +64,15 @@ class SegmentationDataModule(LightningDataModule):
         fold: int | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
+        split_kind: splits.Kind | None = None,
+        group: str | None = None,
         crop: int | None = 256,
         batch_size: int = 8,
         eval_batch_size: int = 1,
         samples_per_epoch: int | None = None,
+        foreground_crops: float = 0.0,
         augment: str | list[Step] = "flips",
+        intensity: Rule | None = None,
         workers: int | None = None,
         seed: int | None = None,
     ) -> None:
@@ -70,17 +87,28 @@ class SegmentationDataModule(LightningDataModule):
             for name, value in values.items():
                 if value is not None and value < least:
                     raise InputError(f"data.{name} is {value}; give {least} or more")
+        if not 0 <= foreground_crops <= 1:
+            raise InputError(f"data.foreground_crops is {foreground_crops}; give a share from 0 to 1")
+        if foreground_crops and crop is None:
+            raise InputError(
+                f"data.foreground_crops is {foreground_crops}, but without data.crop the whole images are drawn; "
+                "set data.crop to a side in pixels, or leave data.foreground_crops out"
+            )
         self.source = source
         self.split_file = split_file
         self.folds = folds
         self.fold = fold
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
+        self.split_kind = split_kind
+        self.group = group
         self.crop = crop
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.samples_per_epoch = samples_per_epoch
+        self.foreground_crops = foreground_crops
         self.augmentation = Augmentation(augment)
+        self.intensity_rule = intensity
         self.workers = default_workers() if workers is None else workers
         self.seed = seed or 0
         self.reader = Reader(source)
@@ -100,17 +128,34 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def split(self) -> splits.Split:
-        """Sample ids under ``train``, ``val`` and ``test``; lists the files, reads no pixels."""
+        """Sample ids under ``train``, ``val`` and ``test``.
+
+        Lists the files and reads no pixels; where a stratified split is drawn, it reads the masks.
+        """
         if self._split is None:
             samples = self.source.samples()
+            if self.group is not None:
+                samples = regrouped(samples, self.group)
             self._samples = {sample.id: sample for sample in samples}
             if self.split_file is not None:
                 self._split = splits.read_split(Path(self.split_file), samples)
             else:
                 self._split = splits.split(
-                    samples, self.source.lists(), self.folds, self.fold, self.val_fraction, self.test_fraction
+                    samples,
+                    self.source.lists(),
+                    self.folds,
+                    self.fold,
+                    self.val_fraction,
+                    self.test_fraction,
+                    self.split_kind,
+                    lambda samples: read_class_pixels(self.source, samples),
                 )
         return self._split
+
+    @property
+    def unused(self) -> list[str]:
+        """Ids of the labelled samples that are in no list of the split."""
+        return splits.unused(self.split, list(self._samples.values()))
 
     @property
     def tests_on_validation(self) -> bool:
@@ -132,7 +177,9 @@ class SegmentationDataModule(LightningDataModule):
             )
         ids = [sample_id for list_ in lists for sample_id in list_]
         new = [self._samples[sample_id] for sample_id in ids if sample_id not in self.records]
-        records = survey(self.reader, new, memory=_free_memory() // 4)
+        records, problems = survey(self.reader, new, memory=_free_memory() // 4)
+        if problems:
+            raise DataError(problems, [self._samples[record.id] for record in records])
         self.records |= {record.id: record for record in records}
         if stage == "fit":
             self._check_training()
@@ -141,14 +188,34 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def intensity(self) -> Intensity:
-        """The rule for raw pixels, from their type."""
-        return Intensity(next(iter(self.records.values())).dtype)
+        """The rule for raw pixels, fitted to the training images.
+
+        Loaders take the module's instead where it has one: a checkpoint's is never fitted anew.
+        """
+        records = self._training_records() or list(self.records.values())
+        rule = self.intensity_rule or default_rule(records[0].dtype)
+        if rule == "max":
+            return fit_intensity(rule, records[0].dtype, np.array([record.highest for record in records]))
+        return fit_intensity(rule, records[0].dtype, np.concatenate([record.pixel_sample for record in records]))
 
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each channel of the training images, in network units."""
-        mean, std = normalisation([self.records[key] for key in self.split["train"] if key in self.records])
-        scale = self.intensity.scale
-        return [value * scale for value in mean], [value * scale for value in std]
+        """Mean and deviation of each channel of the training images, in network units.
+
+        Of all pixels; with the rule ``percentile``, which clips, of the pixels that the survey kept of each
+        image.
+        """
+        records, intensity = self._training_records(), self.intensity
+        if intensity.rule != "percentile":
+            return intensity.moments(*normalisation(records))
+        clipped = intensity(np.concatenate([record.pixel_sample for record in records])).astype(np.float64)
+        return clipped.mean(0).tolist(), clipped.std(0).tolist()
+
+    def _training_records(self) -> list[Record]:
+        return [self.records[key] for key in self.split["train"] if key in self.records]
+
+    def class_pixels(self) -> list[int]:
+        """Pixels of each class in the training images that were surveyed."""
+        return [int(count) for count in class_pixels(self._training_records())]
 
     def trained_on(self) -> dict[str, str]:
         """Id -> pixel digest (``""`` where it was not surveyed) of every training sample."""
@@ -194,6 +261,8 @@ class SegmentationDataModule(LightningDataModule):
             self.crop,
             self.augmentation,
             self.seed,
+            self.foreground_crops,
+            int(np.argmax(self.class_pixels())) if self.foreground_crops else 0,
         )
 
     def _draws(self) -> int:
@@ -231,7 +300,14 @@ class SegmentationDataModule(LightningDataModule):
         )
 
     def _finished_reader(self) -> Reader:
-        self.reader.intensity = self.intensity
+        fitted = self.intensity
+        used: Intensity | None = getattr(getattr(self.trainer, "lightning_module", None), "intensity", None)
+        if used is not None and used.dtype != fitted.dtype:
+            raise InputError(
+                f"the images are {fitted.dtype}, the checkpoint was trained on {used.dtype}; "
+                f"convert the images to {used.dtype} in the value range of the training images"
+            )
+        self.reader.intensity = used or fitted
         return self.reader
 
     def _sizes(self, samples: Sequence[Sample]) -> list[tuple[int, int]]:
@@ -261,15 +337,39 @@ class SegmentationDataModule(LightningDataModule):
 
     def _announce(self) -> None:
         split = self.split
-        pixels = class_pixels([self.records[key] for key in split["train"] if key in self.records])
+        unused = f", {len(self.unused)} in no list" if self.unused else ""
+        pixels = self.class_pixels()
         shares = ", ".join(
-            f"{name} {share:.1%}"
-            for name, share in zip(self.source.classes.names, pixels / max(1, int(np.sum(pixels))), strict=True)
+            f"{name} {count / max(1, sum(pixels)):.1%}"
+            for name, count in zip(self.source.classes.names, pixels, strict=True)
         )
         rank_zero_info(
-            f"Data: {len(split['train'])} train, {len(split['val'])} val, {len(split['test'])} test; "
+            f"Data: {len(split['train'])} train, {len(split['val'])} val, {len(split['test'])} test{unused}; "
             f"training pixels: {shares}"
         )
+
+
+def read_class_pixels(source: Source, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """(N, K) pixels of each class in each mask, read by a few threads.
+
+    Raises:
+        DataError: Naming every mask that cannot be read.
+    """
+
+    def count(sample: Sample) -> NDArray[np.int64] | InputError:
+        try:
+            counts = np.bincount(source.read_mask(sample).ravel(), minlength=256)
+            counts[source.classes.ignore_index] = 0
+            return counts[: len(source.classes)]
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(count, samples))
+    errors = [error for error in counts if isinstance(error, InputError)]
+    if errors:
+        raise DataError(grouped(errors))
+    return np.array(counts, np.int64).reshape(len(samples), len(source.classes))
 
 
 def default_workers() -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from segmentation.data.augmentation import Augmentation
+from segmentation.data.problems import FileError
 from segmentation.data.source import Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity
@@ -46,21 +47,26 @@ class Reader:
         Raises:
             InputError: Naming the file when it cannot be read, or image and mask do not fit.
         """
-        image, mask = self.kept.get(sample.id) or self.read(sample)
+        try:
+            image, mask = self.kept.get(sample.id) or self.read(sample)
+        except FileError as error:
+            raise InputError(str(error)) from error  # torch rebuilds what a loader process raises from its text alone
         return (image if self.intensity is None else self.intensity(image)), mask
 
     def read(self, sample: Sample) -> Pair:
         """As ``__call__``, always from disk and as stored."""
         image, mask = self.source.read_image(sample), self.source.read_mask(sample)
         if image.shape[:2] != mask.shape:
-            raise InputError(
-                f"{_place(sample)}: the image is {image.shape[0]}x{image.shape[1]} (HxW), the mask "
-                f"{mask.shape[0]}x{mask.shape[1]}; they must be of one size"
+            raise FileError(
+                _place(sample),
+                f"is {image.shape[0]}x{image.shape[1]} (HxW), its mask {mask.shape[0]}x{mask.shape[1]}",
+                "image and mask must be of one size",
             )
         if image.shape[2] != self.source.in_channels:
-            raise InputError(
-                f"{_place(sample)}: the image has {image.shape[2]} channels, the configuration says "
-                f"{self.source.in_channels}; set data.source.in_channels: {image.shape[2]}"
+            raise FileError(
+                _place(sample),
+                f"has {image.shape[2]} channels, the configuration says {self.source.in_channels}",
+                f"set data.source.in_channels: {image.shape[2]}",
             )
         return image, mask
 
@@ -79,6 +85,9 @@ class TrainingDraws(Dataset[Item]):
             continued by reflection.
         augmentation: Applied to the crop.
         seed: Of everything random.
+        foreground_crops: Share of the draws whose crop holds a random pixel of a random class of the
+            image; where the image has no class but the common one, it is a crop like the others.
+        common_class: The class that is not looked for.
     """
 
     def __init__(
@@ -89,10 +98,14 @@ class TrainingDraws(Dataset[Item]):
         crop: int | None,
         augmentation: Augmentation,
         seed: int,
+        foreground_crops: float = 0.0,
+        common_class: int = 0,
     ) -> None:
         self.reader = reader
         self.samples = list(samples)
         self.draws = draws
+        self.foreground_crops = foreground_crops
+        self.common_class = common_class
         self.crop = crop
         self.augmentation = augmentation
         self.seed = seed
@@ -108,9 +121,24 @@ class TrainingDraws(Dataset[Item]):
         random = np.random.default_rng([self.seed, epoch, k])
         image, mask = self.reader(sample)
         if self.crop is not None:
-            image, mask = random_crop(image, mask, self.crop, random)
+            image, mask = random_crop(image, mask, self.crop, random, self._target(mask, epoch, k))
         image, mask = self.augmentation(image, mask, int(random.integers(2**31)))
         return _item(image, mask, sample)
+
+    def _target(self, mask: NDArray[np.uint8], epoch: int, k: int) -> tuple[int, int] | None:
+        if not self.foreground_crops:
+            return None
+        # a stream of its own: the draws that look for nothing are those of a run without foreground crops
+        random = np.random.default_rng([self.seed, epoch, k, 1])
+        if random.random() >= self.foreground_crops:
+            return None
+        classes = self.reader.source.classes
+        sought = set(range(len(classes))) - {self.common_class, classes.ignore_index}
+        rare = [k for k in sorted(sought) if (mask == k).any()]
+        if not rare:
+            return None
+        row, column = divmod(int(random.choice(np.flatnonzero(mask == random.choice(rare)))), mask.shape[1])
+        return row, column
 
     def _index(self, number: int) -> int:
         cycle, place = divmod(number, len(self.samples))
@@ -206,14 +234,28 @@ class SizeBatches(Sampler[list[tuple[int, bool]]]):
         return len(self.batches)
 
 
-def random_crop(image: NDArray[Any], mask: NDArray[np.uint8], size: int, random: np.random.Generator) -> Pair:
-    """A square window of ``size`` pixels at a random place, views of (H, W, C) and (H, W)."""
+def random_crop(
+    image: NDArray[Any],
+    mask: NDArray[np.uint8],
+    size: int,
+    random: np.random.Generator,
+    target: tuple[int, int] | None = None,
+) -> Pair:
+    """A square window of ``size`` pixels at a random place, views of (H, W, C) and (H, W).
+
+    With a target (row, column) it is one of the windows that hold this pixel, each as likely: windows
+    around it would show a small lesion in their middle in every draw.
+    """
     short = [max(0, size - length) for length in mask.shape]
     if any(short):
         before = [random.integers(missing + 1) for missing in short]
         pad = [(first, missing - first) for first, missing in zip(before, short, strict=True)]
         image, mask = np.pad(image, [*pad, (0, 0)], mode="symmetric"), np.pad(mask, pad, mode="symmetric")
-    top, left = (int(random.integers(length - size + 1)) for length in mask.shape)
+        target = target and (target[0] + int(before[0]), target[1] + int(before[1]))
+    starts = [(0, length - size) for length in mask.shape]
+    if target is not None:
+        starts = [(max(0, at - size + 1), min(at, last)) for at, (_, last) in zip(target, starts, strict=True)]
+    top, left = (int(random.integers(first, last + 1)) for first, last in starts)
     return image[top : top + size, left : left + size], mask[top : top + size, left : left + size]
 
 

@@ -1,140 +1,341 @@
-"""What a mask file's values mean -> class indices."""
+"""What the values in a mask file mean -> class indices."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.source import Part
-from segmentation.errors import InputError
+from segmentation.data.problems import FileError, Problem
+from segmentation.data.reading import Part
+from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import Classes
+
+MaskMeaning = dict[int, int] | dict[str, list[int]] | str | None
+"""The forms of ``mask_values`` in a config; see ``MaskRule``."""
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 MANY = 16  # more values than this are no list of classes that somebody forgot to state
 
+OBJECTS = "objects"
+_THRESHOLD = re.compile(r">=\s*([0-9.eE+-]+)")
+_IGNORED = "ignore"
 
-class MaskValues:
+
+class UnknownValuesError(FileError):
+    """A mask holds values that mean no class.
+
+    Args:
+        part: The mask.
+        rule: What it was read by.
+        found: Every value in it, with its pixels.
+        unknown: Those of them that mean no class.
+    """
+
+    def __init__(self, part: Part, rule: "MaskRule", found: Counter[int], unknown: Sequence[int]) -> None:
+        super().__init__(
+            f"mask {part}", f"holds {rule.listed(sorted(found))}; {rule.meant()}", rule.cure(sorted(found), unknown)
+        )
+        self.part, self.rule, self.found = part, rule, found
+        self.counts = {rule.written(value): found[value] for value in unknown}
+        self.unknown = tuple(unknown)
+
+    def __reduce__(self) -> tuple[type[FileError], tuple[str, str, str]]:  # a loader process sends the text
+        return FileError, (self.file, self.fault, self.cure)
+
+
+def unknown_values(errors: Sequence[UnknownValuesError]) -> list[Problem]:
+    """One problem for all masks of a data set, with the pixels and the number of masks of each value."""
+    if not errors:
+        return []
+    rule = errors[0].rule
+    found, pixels, masks = Counter[int](), Counter[int](), Counter[int]()
+    for error in errors:
+        found.update(error.found)
+        pixels.update({value: error.found[value] for value in error.unknown})
+        masks.update(error.unknown)
+    told = [
+        f"{rule.written(value)} ({pixels[value]:,} pixels in {count:,} mask{'s' if count > 1 else ''})"
+        for value, count in masks.most_common(5)
+    ]
+    more = f" and {len(masks) - 5} more values" if len(masks) > 5 else ""
+    fault = f"mask values without a meaning: {', '.join(told)}{more}; the masks hold {rule.listed(sorted(found))}, {rule.meant()}"
+    return [Problem(fault, tuple(str(error.part) for error in errors), rule.cure(sorted(found), sorted(masks)))]
+
+
+class MaskRule:
     """The meaning of the values in the mask files of one data set.
 
-    Without a mapping a value is the class index itself, or ``classes.ignore_index``. Of two classes with
-    255 as ``ignore_index``, a mask that holds 255 and no 1 is refused even so: nearly always its 255 is
-    the foreground, and read as "ignore" there would be nothing left to learn.
+    =======================  ================================================================================
+    ``values``               a mask value means
+    =======================  ================================================================================
+    None                     the class index itself, or ``classes.ignore_index``
+    ``{0: 0, 255: 1}``       what the mapping says: a class index or ``ignore_index``
+    ``{road: [128, 0, 0]}``  the class of that colour, RGB or RGBA; the name ``ignore`` means ``ignore_index``
+    ``">=128"``              class 1 from that grey value on, else class 0: for JPEG and antialiased masks
+    ``"objects"``            class 1 unless it is 0: for masks that number objects (instance ids)
+    =======================  ================================================================================
+
+    Without a mapping and of two classes with 255 as ``ignore_index``, a mask that holds 255 and no 1 is
+    refused even so: nearly always its 255 is the foreground, and read as "ignore" there would be nothing
+    left to learn.
 
     Args:
         classes: Of the data set.
-        mapping: File value -> class index or ``ignore_index``. Values that it lacks are refused.
+        values: One of the forms above. Values that a mapping lacks are refused.
+        ignore_unknown: Read values without a meaning as ``ignore_index`` instead.
 
     Raises:
-        InputError: When a mapping leads to no class, or ``ignore_index`` is itself a class or no uint8.
+        InputError: When ``values`` leads to no class or has no such form, or ``ignore_index`` is itself a
+            class or no uint8.
     """
 
-    def __init__(self, classes: Classes, mapping: Mapping[int, int] | None = None) -> None:
+    def __init__(self, classes: Classes, values: MaskMeaning = None, ignore_unknown: bool = False) -> None:
         if not len(classes) <= classes.ignore_index <= 255:
             raise InputError(
                 f"data.source.ignore_index is {classes.ignore_index}; with {len(classes)} classes it is "
                 f"{len(classes)}..255. Set data.source.ignore_index: 255"
             )
-        indices = [*range(len(classes)), classes.ignore_index]
-        wrong = {value: index for value, index in (mapping or {}).items() if index not in indices}
-        if wrong or (mapping is not None and not mapping):
-            raise InputError(
-                f"data.source.mask_values is {_written(mapping or {})}; every value means a class "
-                f"{_range(classes)} or {classes.ignore_index} (ignore)"
-                + (f", not {', '.join(str(index) for index in wrong.values())}" if wrong else "")
-            )
         self.classes = classes
-        self.stated = mapping is not None
-        self.meaning = {int(value): int(index) for value, index in (mapping or {i: i for i in indices}).items()}
-        self.table = np.zeros(256, np.uint8)
-        for value, index in self.meaning.items():
-            if 0 <= value < 256:
-                self.table[value] = index
+        self.stated = values is not None
+        self.ignore_unknown = ignore_unknown
+        self.channels = 1
+        """Of a mask: 1 for values, 3 or 4 for colours, which are packed to one number."""
+        self.threshold: float | None = None
+        self.meaning: dict[int, int] = {}
+        if isinstance(values, str):
+            self._state(values)
+        elif values and all(isinstance(key, str) for key in values):
+            self._state_colors({str(name): list(color) for name, color in values.items()})  # type: ignore[arg-type] # checked below
+        else:
+            self._state_mapping(values)  # type: ignore[arg-type] # its keys are numbers
+        # a value that is no class and not ignored, for what has no meaning
+        self._none = next(value for value in range(255, -1, -1) if value not in self._indices())
 
     def decode(self, values: NDArray[Any], part: Part) -> NDArray[np.uint8]:
         """Stored values -> class indices.
 
         Args:
-            values: (H, W), or (H, W, C) with equal channels (an opaque alpha is dropped); any real dtype.
-            part: Where the values come from, for messages; a lossy file format is refused by its suffix.
+            values: (H, W), or (H, W, C): colours, or equal channels; an opaque alpha is dropped. Any real dtype.
+            part: Where the values come from, for messages; a lossy file format is known by its suffix.
 
         Returns:
             (H, W) class indices in 0..K-1 or ``ignore_index``.
 
         Raises:
-            InputError: Naming the part, the values it holds and the mapping that fits them.
+            UnknownValuesError: Naming the part, the values it holds and the mapping that fits them.
+            FileError: For a lossy format without a threshold, and for channels that do not fit.
         """
-        if part.path.suffix.lower() in LOSSY_SUFFIXES:
-            raise InputError(
-                f"mask {part} is a JPEG file, whose compression alters the class values; save masks as PNG or TIFF "
-                "with exact values"
+        if part.path.suffix.lower() in LOSSY_SUFFIXES and self.threshold is None:
+            raise FileError(
+                f"mask {part}",
+                "is a JPEG file, whose compression alters the class values",
+                "save masks as PNG or TIFF with exact values, or, for two classes, set "
+                'data.source.mask_values: ">=128"',
             )
-        stored = _whole(_one_channel(values, part), part)
-        if stored.dtype == np.uint8:
-            found = np.flatnonzero(np.bincount(stored.ravel(), minlength=256)).tolist()
-            self._check(found, part)
-            return self.table.take(stored)
-        unique, position = np.unique(stored, return_inverse=True)
-        found = unique.tolist()
-        self._check(found, part)
-        indices = np.array([self.meaning[value] for value in found], np.uint8)
-        return indices.take(position.reshape(stored.shape))
+        stored = self._stored(values, part)
+        labels = self._labels(stored)
+        lacking = labels == self._none
+        if lacking.any():
+            if not self.ignore_unknown:
+                raise self._unknown(stored, np.unique(stored[lacking]).tolist(), part)
+            labels[lacking] = self.classes.ignore_index
+        elif self._doubtful and (labels == 255).any() and not (labels == 1).any():
+            raise self._unknown(stored, [], part)
+        return labels
 
-    def _check(self, found: list[int], part: Part) -> None:
-        unknown = [value for value in found if value not in self.meaning]
-        if unknown or self._foreground_ignored(found):
-            raise InputError(f"mask {part} holds {_listed(found)}; {self._meant()}. {self._cure(found, unknown)}")
+    def listed(self, found: Sequence[int]) -> str:
+        """The values of a mask, for a message."""
+        what = "value" if self.channels == 1 else "colour"
+        if len(found) == 1:
+            return f"only the {what} {self.written(found[0])}"
+        if len(found) <= MANY:
+            return f"the {what}s [{', '.join(map(self.written, found))}]"
+        first = ", ".join(map(self.written, found[:3]))
+        return f"{len(found)} different {what}s ({first} ... {self.written(found[-1])})"
 
-    def _foreground_ignored(self, found: list[int]) -> bool:
-        return (
-            not self.stated
-            and self.classes.binary
-            and self.classes.ignore_index == 255
-            and 255 in found
-            and 1 not in found
-        )
+    def written(self, value: int) -> str:
+        """A value as it stands in a config."""
+        if self.channels == 1:
+            return str(value)
+        return str([value >> 8 * place & 255 for place in reversed(range(self.channels))])
 
-    def _meant(self) -> str:
+    def meant(self) -> str:
+        """What this rule says, for a message."""
         if self.stated:
-            return f"data.source.mask_values is {_written(self.meaning)}"
+            mapping = (
+                _written(self.meaning)
+                if self.channels == 1
+                else f"{len(self.meaning)} colours such as {self.written(next(iter(self.meaning)))}"
+            )
+            return f"data.source.mask_values is {mapping}"
         return f"{len(self.classes)} classes mean {_range(self.classes)} ({self.classes.ignore_index} = ignore)"
 
-    def _cure(self, found: list[int], unknown: list[int]) -> str:
+    def cure(self, found: Sequence[int], unknown: Sequence[int]) -> str:
+        """What to set in the config, for a message."""
         count, ignore = len(self.classes), self.classes.ignore_index
-        if len(found) > MANY and len(found) != count:
+        if self.channels == 1 and len(found) > MANY and len(found) != count:
             if found[-1] > 255 or found[-1] < min(2 * len(found), 192):
                 return (
-                    "If these are classes, name them all in data.source.classes; if they number objects (instance "
-                    "ids), save masks of classes"
+                    "if these are classes, name them all in data.source.classes; if they number objects (instance "
+                    "ids), set data.source.mask_values: objects"
                 )
             return (
-                "That many come from lossy compression, antialiasing or resizing, which masks must not have been "
-                "through: save them as PNG or TIFF with exact values"
+                "that many come from lossy compression, antialiasing or resizing, which masks must not have been "
+                "through: save them as PNG or TIFF with exact values, or, for two classes, set "
+                f'data.source.mask_values: ">={(found[0] + found[-1] + 1) // 2}"'
             )
         if self.stated:
-            return f"Add {', '.join(map(str, unknown))} to it"
+            return f"add {', '.join(map(self.written, unknown[:MANY]))} to it, or set data.source.ignore_unknown: true"
         if not unknown:
             stated = _written({0: 0, 255: 1})
             explicit = _written({0: 0, 1: 1, 255: 255})
-            return f"Set data.source.mask_values: {stated}, or, where 255 means ignore, {explicit}"
+            return f"set data.source.mask_values: {stated}, or, where 255 means ignore, {explicit}"
         if len(found) == count:
-            return f"Set data.source.mask_values: {_written({value: index for index, value in enumerate(found)})}"
+            return f"set data.source.mask_values: {_written({value: index for index, value in enumerate(found)})}"
         if count == 2 and len(found) == 1:
-            return f"Set data.source.mask_values: {_written({0: 0, found[0]: 1})}"
+            return f"set data.source.mask_values: {_written({0: 0, found[0]: 1})}"
         if any(0 < value < count for value in found) and len(unknown) <= 3:
             ignored = {**{index: index for index in range(count)}, **dict.fromkeys(unknown, ignore)}
             return (
-                f"Set data.source.mask_values: {_written(ignored)} to ignore {', '.join(map(str, unknown))}, "
+                f"set data.source.mask_values: {_written(ignored)} to ignore {', '.join(map(str, unknown))}, "
                 "or name more classes in data.source.classes"
             )
         example = ""
         if count == 2 and len(found) <= 4:
             example = f", for example {_written({**dict.fromkeys(found, ignore), found[0]: 0, found[-1]: 1})}"
         return (
-            f"Set data.source.mask_values to lead each value to a class {_range(self.classes)} or to {ignore} "
+            f"set data.source.mask_values to lead each value to a class {_range(self.classes)} or to {ignore} "
             f"(ignore){example}, or name more classes in data.source.classes"
         )
+
+    def _state(self, text: str) -> None:
+        written = _THRESHOLD.fullmatch(text.strip())
+        if text != OBJECTS and written is None:
+            raise InputError(
+                f"data.source.mask_values is {text!r}; give a mapping such as {{0: 0, 255: 1}}, colours such as "
+                f'{{background: [0, 0, 0]}}, ">=128" or objects' + nearest(text, [OBJECTS])
+            )
+        if not self.classes.binary:
+            raise InputError(
+                f"data.source.mask_values {text!r} is for two classes; there are {len(self.classes)}: "
+                f"{', '.join(self.classes.names)}"
+            )
+        try:
+            self.threshold = None if written is None else float(written[1])
+        except ValueError as error:
+            raise InputError(f"data.source.mask_values is {text!r}; {written and written[1]} is no number") from error
+
+    def _state_mapping(self, values: Mapping[int, int] | None) -> None:
+        wrong = {value: index for value, index in (values or {}).items() if index not in self._indices()}
+        if wrong or (values is not None and not values):
+            raise InputError(
+                f"data.source.mask_values is {_written(values or {})}; every value means a class "
+                f"{_range(self.classes)} or {self.classes.ignore_index} (ignore)"
+                + (f", not {', '.join(str(index) for index in wrong.values())}" if wrong else "")
+            )
+        mapping = {index: index for index in self._indices()} if values is None else values
+        self.meaning = {int(value): int(index) for value, index in mapping.items()}
+
+    def _state_colors(self, colors: Mapping[str, list[int]]) -> None:
+        names = [*self.classes.names, _IGNORED]
+        for name, color in colors.items():
+            if name not in names:
+                raise InputError(f"data.source.mask_values: {name!r} is no class" + nearest(name, names))
+            if len(color) not in (3, 4) or not all(0 <= value <= 255 for value in color):
+                raise InputError(
+                    f"data.source.mask_values: {name} is {color}; a colour is [red, green, blue], each 0..255"
+                )
+        lacking = [name for name in self.classes.names if name not in colors]
+        if lacking:
+            raise InputError(f"data.source.mask_values has no colour for {', '.join(lacking)}")
+        self.channels = max(len(color) for color in colors.values())
+        packed = {name: _packed([*color, 255][: self.channels]) for name, color in colors.items()}
+        if len(set(packed.values())) < len(packed):
+            raise InputError(f"data.source.mask_values: two classes have one colour in {dict(colors)}")
+        indices = {
+            **{name: index for index, name in enumerate(self.classes.names)},
+            _IGNORED: self.classes.ignore_index,
+        }
+        self.meaning = {color: indices.get(name, self.classes.ignore_index) for name, color in packed.items()}
+
+    def _indices(self) -> list[int]:
+        return [*range(len(self.classes)), self.classes.ignore_index]
+
+    @property
+    def _doubtful(self) -> bool:
+        return not self.stated and self.classes.binary and self.classes.ignore_index == 255
+
+    def _meanings(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Classes of values (N,), ``_none`` where there is none."""
+        if not self.meaning:
+            foreground = values != 0 if self.threshold is None else values >= self.threshold
+            return foreground.astype(np.uint8)
+        return np.array([self.meaning.get(int(value), self._none) for value in values], np.uint8)
+
+    def _labels(self, stored: NDArray[Any]) -> NDArray[np.uint8]:
+        if self.channels == 3:
+            return self._color_table.take(stored)
+        if self.channels == 1 and stored.dtype == np.uint8:
+            return self._table.take(stored)
+        if self.channels == 1 and stored.dtype == np.uint16:
+            return self._deep_table.take(stored)
+        unique, position = np.unique(stored, return_inverse=True)
+        return self._meanings(unique).take(position.reshape(stored.shape))
+
+    @cached_property
+    def _table(self) -> NDArray[np.uint8]:
+        return self._meanings(np.arange(2**8))
+
+    @cached_property
+    def _deep_table(self) -> NDArray[np.uint8]:
+        return self._meanings(np.arange(2**16))
+
+    @cached_property
+    def _color_table(self) -> NDArray[np.uint8]:
+        table = np.full(2**24, self._none, np.uint8)
+        table[list(self.meaning)] = list(self.meaning.values())
+        return table
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tables: a worker makes its own."""
+        return {name: value for name, value in vars(self).items() if not name.endswith("_table")}
+
+    def _stored(self, values: NDArray[Any], part: Part) -> NDArray[Any]:
+        """One number a pixel (H, W)."""
+        if self.channels == 1:
+            grey = _one_channel(values, part)
+            return grey if self.threshold is not None else _whole(grey, part)
+        if values.ndim == 2:
+            values = np.repeat(values[..., None], 3, axis=2)  # a palette of greys, or one colour only
+        if values.shape[2] == self.channels + 1 and (values[..., -1] == 255).all():
+            values = values[..., :-1]
+        if values.shape[2] == self.channels - 1:
+            values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=2)
+        if values.shape[2] != self.channels or values.dtype != np.uint8:
+            raise FileError(
+                f"mask {part}",
+                f"is {values.dtype} with {values.shape[2]} channels; data.source.mask_values has colours of {self.channels} numbers",
+                "save masks as 8-bit RGB PNG, or give the colours with as many numbers (with alpha: 4)",
+            )
+        packed: NDArray[np.uint32] = _packed(np.moveaxis(values.astype(np.uint32), 2, 0))
+        return packed
+
+    def _unknown(self, stored: NDArray[Any], unknown: Sequence[int], part: Part) -> UnknownValuesError:
+        found, counts = np.unique(stored, return_counts=True)
+        return UnknownValuesError(part, self, Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))), unknown)
+
+
+def _packed(channels: Any) -> Any:
+    """The channels of a colour as one number."""
+    number = channels[0]
+    for channel in channels[1:]:
+        number = number << 8 | channel
+    return number
 
 
 def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
@@ -146,11 +347,13 @@ def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
             values = values[..., :-1]
         if (values == values[..., :1]).all():
             return np.ascontiguousarray(values[..., 0])
-        raise InputError(
-            f"mask {part} has {channels} channels that differ; a mask holds one class index per pixel. "
-            "Save it as a grey or palette PNG"
+        raise FileError(
+            f"mask {part}",
+            f"has {channels} channels that differ; a mask holds one class index per pixel",
+            "save it as a grey or palette PNG, or, where colours mean classes, set data.source.mask_values: "
+            "{background: [0, 0, 0], CLASS: [R, G, B]}",
         )
-    raise InputError(f"mask {part} has the shape {values.shape}; (H, W) is expected")
+    raise FileError(f"mask {part}", f"has the shape {values.shape}; (H, W) is expected", "save it as one image")
 
 
 def _whole(values: NDArray[Any], part: Part) -> NDArray[Any]:
@@ -159,26 +362,20 @@ def _whole(values: NDArray[Any], part: Part) -> NDArray[Any]:
         return values
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            raise InputError(
-                f"mask {part} is {values.dtype} and holds fractions; save masks as PNG or TIFF with whole numbers"
+            raise FileError(
+                f"mask {part}",
+                f"is {values.dtype} and holds fractions",
+                'save masks as PNG or TIFF with whole numbers, or, for two classes, set data.source.mask_values: ">=0.5"',
             )
     elif values.dtype.kind not in "biu":
-        raise InputError(f"mask {part} is {values.dtype}; whole numbers are expected")
+        raise FileError(f"mask {part}", f"is {values.dtype}", "save masks as PNG or TIFF with whole numbers")
     if values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8)
-    return values.astype(np.int64)
+    return values.astype(np.uint16 if values.min() >= 0 and values.max() < 2**16 else np.int64)
 
 
 def _range(classes: Classes) -> str:
     return f"0..{len(classes) - 1}"
-
-
-def _listed(found: Sequence[int]) -> str:
-    if len(found) == 1:
-        return f"only the value {found[0]}"
-    if len(found) <= MANY:
-        return f"the values {list(found)}"
-    return f"{len(found)} different values ({found[0]}, {found[1]}, {found[2]} ... {found[-1]})"
 
 
 def _written(mapping: Mapping[int, int]) -> str:

@@ -1,18 +1,42 @@
 """Image files -> arrays. Every failure names the file and the cure."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
-from segmentation.data.source import Part
-from segmentation.errors import InputError
+from segmentation.data.problems import FileError
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", *TIFF_SUFFIXES)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", *TIFF_SUFFIXES)
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NPY_START = b"\x93NUMPY"
+
+ORIENTATION = 274
+"""The tag of TIFF and EXIF: how a camera was held."""
+
+DEEP_COLORS = {"RGB;16B": [2, 1, 0], "RGBA;16B": [2, 1, 0, 3], "LA;16B": [0, 3]}
+"""Kinds of PNG that Pillow halves, with the places of their channels in OpenCV's blue, green, red, alpha."""
+
+Image.MAX_IMAGE_PIXELS = None  # mosaics and slides are larger than what Pillow takes for an attack
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where pixels lie: a file, or one page (from 0) of a multi-page file."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.page is None else f"{self.path} page {self.page}"
 
 
 def is_image(path: Path) -> bool:
@@ -24,7 +48,7 @@ def pages(path: Path) -> int:
     """Number of pages of a TIFF file; 1 for every other format.
 
     Raises:
-        InputError: When the file is no readable TIFF.
+        FileError: When the file is no readable TIFF.
     """
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return 1
@@ -36,13 +60,13 @@ def pages(path: Path) -> int:
 
 
 def read_pixels(part: Part) -> NDArray[Any]:
-    """One image as stored: (H, W, C), any numeric dtype.
+    """One image as stored: (H, W, C), any real dtype in native byte order.
 
-    Palette images become RGB (RGBA with transparency), one-bit images 0/255, EXIF orientation is
-    applied.
+    Palette images become RGB (RGBA with transparency), one-bit images and booleans 0/255. The
+    orientation tag of EXIF and TIFF is applied. The content decides the format, not the suffix.
 
     Raises:
-        InputError: When the file is missing, truncated, or no image.
+        FileError: When the file is missing, damaged, no image, or several in one.
     """
     return _with_channels(_read(part, keep_palette=False), part)
 
@@ -50,45 +74,118 @@ def read_pixels(part: Part) -> NDArray[Any]:
 def read_values(part: Part) -> NDArray[Any]:
     """One mask as stored: (H, W) palette indices or grey values, (H, W, C) for colours.
 
+    Turned as ``read_pixels`` turns its image.
+
     Raises:
-        InputError: As ``read_pixels``.
+        FileError: As ``read_pixels``.
     """
     values = _with_channels(_read(part, keep_palette=True), part)
     return values[..., 0] if values.shape[-1] == 1 else values
 
 
-def unreadable(path: Path | Part, error: Exception) -> InputError:
+def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]) -> NDArray[Any]:
+    """Arrays (H, W, C_i) -> (H, W, channels), where nothing is lost by it.
+
+    Opaque alpha channels are dropped, and grey images stored as RGB become one channel, when the sum of
+    all channels is only then what is wanted.
+
+    Args:
+        pixels: One array per part.
+        channels: Wanted in all.
+        parts: Where they come from, for the message.
+
+    Raises:
+        FileError: For sizes that differ, and for other channels, with the setting that fits.
+    """
+    sizes = [array.shape[:2] for array in pixels]
+    for part, size in zip(parts, sizes, strict=True):
+        if size != sizes[0]:
+            raise FileError(
+                part,
+                f"is {size[0]}x{size[1]} (HxW), {parts[0].path.name} is {sizes[0][0]}x{sizes[0][1]}",
+                "the parts of an image must be of one size",
+            )
+    if _channels(pixels) == channels:
+        return _joined(pixels)
+    opaque = [_without_opaque_alpha(array) for array in pixels]
+    if _channels(opaque) == channels:
+        return _joined(opaque)
+    grey = [_one_if_grey(array) for array in opaque]
+    if _channels(grey) == channels:
+        return _joined(grey)
+    stored = _channels(opaque)
+    kinds = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGBA"}
+    kind = " + ".join(kinds.get(array.shape[2], f"{array.shape[2]}-channel") for array in pixels)
+    raise FileError(
+        " + ".join(map(str, parts)),
+        f"is {kind}, shape {(*sizes[0], sum(array.shape[2] for array in pixels))}; data.source.in_channels says "
+        f"{(*sizes[0], channels)}",
+        f"set data.source.in_channels: {stored}, or save every image of the data set with {channels} "
+        f"channel{'s' if channels > 1 else ''}",
+    )
+
+
+def _channels(pixels: Sequence[NDArray[Any]]) -> int:
+    return sum(array.shape[2] for array in pixels)
+
+
+def _joined(pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else np.concatenate(pixels, axis=2))
+
+
+def _without_opaque_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+    return pixels[..., :-1] if (pixels[..., -1] == full).all() else pixels
+
+
+def _one_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels[..., :1] if pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all() else pixels
+
+
+def unreadable(path: Path | Part, error: Exception) -> FileError:
     """The error for a file that exists but cannot be decoded."""
-    return InputError(f"{path} cannot be read ({error}); replace the file or remove it from the data set")
+    place = path.path if isinstance(path, Part) else path
+    # without what differs from file to file, so that one fault of many files is one problem
+    reason = re.sub(r" \(\d+ bytes not processed\)", "", str(error).replace(f" {str(place)!r}", ""))
+    return FileError(path, f"cannot be read ({reason})", "replace the file or remove it from the data set")
 
 
 def _read(part: Part, *, keep_palette: bool) -> NDArray[Any]:
     if not part.path.is_file():
-        raise InputError(f"{part.path} does not exist")
-    if part.path.stat().st_size == 0:
-        raise InputError(f"{part.path} is empty (0 bytes); replace the file or remove it from the data set")
+        raise FileError(part.path, "does not exist", "correct the path")
     try:
-        if part.path.suffix.lower() in TIFF_SUFFIXES:
+        with part.path.open("rb") as file:
+            start = file.read(6)
+        if not start:
+            raise FileError(part.path, "is empty (0 bytes)", "replace the file or remove it from the data set")
+        if start[:4] in TIFF_STARTS:
             return _read_tiff(part, keep_palette=keep_palette)
+        if start == NPY_START:
+            return _read_npy(part)
         with Image.open(part.path) as image:
-            return _from_pillow(image, keep_palette=keep_palette)
-    except InputError:
+            return _from_pillow(image, part, keep_palette=keep_palette)
+    except FileError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
         raise unreadable(part, error) from error
 
 
+def _read_npy(part: Part) -> NDArray[Any]:
+    with part.path.open("rb") as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    if array.ndim == 3 and array.shape[0] <= 4 < 16 < array.shape[2]:
+        raise FileError(part, f"has the shape {array.shape}", "save it as (H, W, C)")
+    return array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
+
+
 def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
     with tifffile.TiffFile(part.path) as file:
-        count = len(file.pages)
-        if part.page is None and count > 1:
-            raise InputError(f"{part.path} has {count} pages; one image is expected, or a source that reads stacks")
-        index = part.page or 0
-        if index >= count:
-            raise InputError(f"{part.path} has {count} pages, page {index} (from 0) does not exist")
+        index = _page_index(file, part)
         page = file.pages[index].aspage()
         if "Z" in page.axes:
-            raise InputError(f"{part} is a volume of the shape {page.shape}; save it as one page per slice")
+            raise FileError(part, f"is a volume of the shape {page.shape}", "save it as one page per slice")
         try:
             pixels: NDArray[Any] = page.asarray()
         except (ImportError, ValueError) as error:
@@ -99,43 +196,116 @@ def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.dtype == np.bool_:
             white = page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
-            return np.where(pixels == white, np.uint8(255), np.uint8(0))
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not keep_palette:
+            pixels = np.where(pixels == white, np.uint8(255), np.uint8(0))
+        elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not keep_palette:
             colors: NDArray[np.uint8] = np.moveaxis(page.colormap >> 8, 0, -1).astype(np.uint8)
-            return colors.take(pixels, axis=0)
-        return pixels
+            pixels = colors.take(pixels, axis=0)
+        return upright(pixels, page.tags.valueof(ORIENTATION, 1))
+
+
+def _page_index(file: tifffile.TiffFile, part: Part) -> int:
+    count = len(file.pages)
+    if part.page is not None:
+        if part.page >= count:
+            raise FileError(
+                part.path, f"has {count} pages, page {part.page} (from 0) does not exist", "replace the file"
+            )
+        return part.page
+    if count == 1:
+        return 0
+    whole = [index for index in range(count) if not file.pages[index].aspage().is_reduced]  # overviews of a GeoTIFF
+    if len(whole) != 1:
+        raise FileError(
+            part.path,
+            f"has {count} pages, one image is expected",
+            "save one image a file, or use data.source: TiffStackSource",
+        )
+    return whole[0]
 
 
 def _read_coded(part: Part, index: int, page: tifffile.TiffPage, *, keep_palette: bool) -> NDArray[Any]:
     """A page in a compression (LZW, JPEG, fax) that tifffile alone does not decode and Pillow does."""
     if page.samplesperpixel > 1 and page.bitspersample > 8:  # Pillow would halve the bits without a word
         compression = tifffile.COMPRESSION(page.compression).name
-        raise InputError(
-            f"{part} holds {page.bitspersample}-bit colours in {compression} compression, which cannot be "
-            "read; save it uncompressed or with deflate"
+        raise FileError(
+            part,
+            f"holds {page.bitspersample}-bit colours in {compression} compression, which cannot be read",
+            "save it uncompressed or with deflate",
         )
     with Image.open(part.path) as image:
         image.seek(index)
-        return _from_pillow(image, keep_palette=keep_palette)
+        pixels = _from_pillow(image, part, keep_palette=keep_palette, stack=True)
+    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.bitspersample == 1:
+        return pixels
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 8:
+        pixels = np.uint8(255) - pixels  # Pillow inverts it
+    # Pillow has no unsigned 32-bit and no signed 16-bit images; the bits are right
+    return pixels if page.dtype is None else pixels.astype(page.dtype)
 
 
-def _from_pillow(image: Image.Image, *, keep_palette: bool) -> NDArray[Any]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "1":
-        return np.asarray(upright, np.uint8) * np.uint8(255)
-    if upright.mode == "P" and not keep_palette:
-        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    elif upright.mode not in ("L", "P", "RGB", "RGBA", "LA", "I", "F", "I;16", "I;16B"):
-        upright = upright.convert("RGB")
-    pixels: NDArray[Any] = np.array(upright)  # a copy: Pillow's own memory cannot be written to
-    if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() < 2**16:  # Pillow's "I" holds 16-bit PNG
-        return pixels.astype(np.uint16)
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+def _from_pillow(image: ImageFile.ImageFile, part: Part, *, keep_palette: bool, stack: bool = False) -> NDArray[Any]:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and not stack and image.format != "MPO":  # MPO: a photograph and its own preview
+        raise FileError(part, f"has {frames} frames, one image is expected", "save the frame that is meant as PNG")
+    raw = _raw_mode(image)
+    image.load()
+    orientation = _exif_orientation(image)
+    if raw in DEEP_COLORS:
+        return upright(_read_deep_colors(part, raw), orientation)
+    if image.mode == "1":
+        pixels: NDArray[Any] = np.asarray(image, np.uint8) * np.uint8(255)
+        return upright(pixels, orientation)
+    shown: Image.Image = image
+    if (image.mode == "P" and not keep_palette) or image.mode == "PA":
+        shown = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif image.mode not in ("L", "P", "RGB", "RGBA", "LA", "I", "F", "I;16", "I;16B"):
+        shown = image.convert("RGB")
+    pixels = np.array(shown)  # a copy: Pillow's own memory cannot be written to
+    if image.format == "PNG" and pixels.dtype == np.int32:  # older releases of Pillow hold 16-bit PNG in 32
+        pixels = pixels.astype(np.uint16)
+    return upright(pixels, orientation)
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """What the file holds, such as ``RGB;16B``; the mode says only what Pillow makes of it."""
+    if not image.tile:
+        return ""
+    arguments = image.tile[0][3]
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _read_deep_colors(part: Part, raw: str) -> NDArray[Any]:
+    """A PNG of 16 bits in several channels, of which Pillow gives the upper 8 without a word."""
+    import cv2
+
+    decoded = cv2.imdecode(np.fromfile(part.path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError("a PNG with 16 bits per channel that OpenCV does not read")
+    return np.asarray(decoded)[..., DEEP_COLORS[raw]]
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block beside good pixels
+        return 1
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """(H, W) or (H, W, C) as stored -> as it is shown, by the value of the orientation tag (1 to 8)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _with_channels(pixels: NDArray[Any], part: Part) -> NDArray[Any]:
-    if pixels.ndim == 2:
-        return pixels[..., None]
-    if pixels.ndim != 3:
-        raise InputError(f"{part} has the shape {pixels.shape}; (H, W) or (H, W, C) is expected")
-    return pixels
+    if pixels.dtype.kind not in "uif" or pixels.dtype.itemsize > 8:
+        raise FileError(part, f"holds {pixels.dtype.name} values", "save it as integers or floats")
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise FileError(part, f"has the shape {pixels.shape}", "(H, W) or (H, W, C) is expected")
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return native[..., None] if native.ndim == 2 else native

@@ -3,27 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.reading import Part, read_pixels, stacked
 from segmentation.inference.classes import Classes
 
 Lists = Mapping[str, list[str]]
 """Sample ids under any of the keys ``train``, ``val`` and ``test``."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Where pixels lie: a file, or one page (from 0) of a multi-page file."""
-
-    path: Path
-    page: int | None = None
-
-    def __str__(self) -> str:
-        return str(self.path) if self.page is None else f"{self.path} page {self.page}"
 
 
 @dataclass(frozen=True)
@@ -33,13 +22,13 @@ class Sample:
     Attributes:
         id: Unique in its source and stable over machines; predictions and splits are keyed by it.
         images: One part, or several that are stacked to channels in this order.
-        mask: The labels, or None.
+        masks: The labels: none, one part, or one part for each class.
         group: Samples of one group (a patient, a volume, a scene) never straddle a split.
     """
 
     id: str
     images: tuple[Part, ...]
-    mask: Part | None = None
+    masks: tuple[Part, ...] = ()
     group: str | None = None
 
 
@@ -68,13 +57,16 @@ class Source(ABC):
         """The data set's own split, or None; a list it does not mention is drawn from the rest."""
         return None
 
-    @abstractmethod
     def read_image(self, sample: Sample) -> NDArray[Any]:
         """The pixels as stored: (H, W, C) with C = ``in_channels``, any numeric dtype.
+
+        The parts are stacked to channels. A grey image stored as RGB counts as one channel where that is
+        what makes them ``in_channels``, and an opaque alpha channel as none.
 
         Raises:
             InputError: Naming the file when it cannot be read or has another number of channels.
         """
+        return stacked([read_pixels(part) for part in sample.images], self.in_channels, sample.images)
 
     @abstractmethod
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:

@@ -39,6 +39,9 @@ class Classes:
                 f"classes are {list(names)}; give 2 to 255 different names in the order of the mask values, "
                 "the background first, for example [background, lesion]"
             )
+        for color in self.colors:
+            if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+                raise InputError(f"colors holds {list(color)}; a colour is [red, green, blue], each 0..255")
         colors = tuple((int(r), int(g), int(b)) for r, g, b in self.colors) or palette(len(names))
         if len(colors) != len(names):
             raise InputError(f"{len(names)} classes but {len(colors)} colours; give one RGB colour per class")

@@ -1,6 +1,8 @@
 """Losses by name, summed with weights. All ignore the ignored pixels and are computed in float32."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import segmentation_models_pytorch as smp
 import torch
@@ -12,6 +14,9 @@ from segmentation.inference.classes import Classes
 
 PIXEL_LOSSES = ("bce", "ce")
 WEIGHTED_REGION_LOSSES = ("dice", "jaccard", "tversky", "focal")
+
+MOST = 10.0
+"""The largest class weight that is chosen automatically: beyond it the steps of a few pixels decide."""
 
 
 class Loss(nn.Module):
@@ -33,13 +38,16 @@ class Loss(nn.Module):
         weights: Loss name -> its share, for example ``{"bce": 1, "dice": 1}``.
         classes: Of the task.
         class_weights: One weight per class, for ``bce`` and ``ce`` (a weight per pixel by its class) and,
-            in a multiclass task, for dice, jaccard, tversky and focal.
+            in a multiclass task, for dice, jaccard, tversky and focal. ``auto`` leaves them to
+            ``weigh``; until then each is 1.
 
     Raises:
         InputError: For an unknown loss, one that the task or the class weights do not fit.
     """
 
-    def __init__(self, weights: dict[str, float], classes: Classes, class_weights: list[float] | None = None) -> None:
+    def __init__(
+        self, weights: dict[str, float], classes: Classes, class_weights: list[float] | Literal["auto"] | None = None
+    ) -> None:
         super().__init__()
         known = [*PIXEL_LOSSES, *WEIGHTED_REGION_LOSSES, "lovasz"]
         for name in weights:
@@ -49,15 +57,24 @@ class Loss(nn.Module):
                 raise InputError(f"model.loss bce is for two classes and there are {len(classes)}; use ce")
         if not weights or sum(weights.values()) <= 0 or min(weights.values()) < 0:
             raise InputError(f"model.loss is {weights}; give shares such as {{bce: 1, dice: 1}}")
-        _check_class_weights(list(weights), classes, class_weights)
         self.weights = dict(weights)
         self.classes = classes
         self.class_weights: Tensor | None
-        self.register_buffer(
-            "class_weights", None if class_weights is None else torch.tensor(class_weights).float(), persistent=False
-        )
+        self.register_buffer("class_weights", None, persistent=False)
+        self.weigh([1.0] * len(classes) if class_weights == "auto" else class_weights)
+
+    def weigh(self, class_weights: list[float] | None) -> None:
+        """Use these weights of the classes from now on; they are no part of the state.
+
+        Raises:
+            InputError: When they do not fit the classes or the losses.
+        """
+        _check_class_weights(list(self.weights), self.classes, class_weights)
+        device = None if self.class_weights is None else self.class_weights.device
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, device=device).float()
         self.terms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            name: self._pixelwise if name in PIXEL_LOSSES else self._of_smp(name, class_weights) for name in weights
+            name: self._pixelwise if name in PIXEL_LOSSES else self._of_smp(name, class_weights)
+            for name in self.weights
         }
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
@@ -93,6 +110,20 @@ class Loss(nn.Module):
         }[name]
         loss: Callable[[Tensor, Tensor], Tensor] = region(mode, ignore_index=ignore_index, class_weights=class_weights)
         return loss
+
+
+def balanced_weights(pixels: Sequence[int]) -> list[float]:
+    """Class weights that make rare classes count more, from the pixels of each class.
+
+    ``w_k`` is proportional to ``1 / sqrt(share_k)``, with mean 1 over the classes that are there, and at
+    most 10. The root: with ``1 / share_k`` a class of 0.1 % of the pixels would have as much of the loss
+    as all of the others, and be predicted far beyond its rims. A class without a pixel gets the mean, 1: no pixel is
+    multiplied by it, and a loss that averages over classes treats it as without weights.
+    """
+    total = sum(pixels)
+    roots = [math.sqrt(total / count) if count > 0 else None for count in pixels]
+    present = [root for root in roots if root is not None]
+    return [1.0 if root is None else min(MOST, root * len(present) / sum(present)) for root in roots]
 
 
 def _check_class_weights(names: list[str], classes: Classes, class_weights: list[float] | None) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from segmentation.errors import InputError
@@ -14,7 +15,7 @@ from segmentation.inference.decision import Criterion, Decision
 from segmentation.inference.intensity import Intensity
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
-from segmentation.model.losses import Loss
+from segmentation.model.losses import Loss, balanced_weights
 from segmentation.model.networks import build_network
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization
 
@@ -44,7 +45,8 @@ class SegmentationModule(LightningModule):
         encoder_weights: imagenet to start from pretrained weights, which are downloaded; null for random.
         network_options: Further arguments of the architecture.
         loss: Shares of losses by name: bce, ce, dice, jaccard, tversky, focal, lovasz.
-        class_weights: One weight per class in the loss.
+        class_weights: One weight per class in the loss; auto for 1 / sqrt(share) of each class in the
+            training pixels, with mean 1 and at most 10.
         optimizer: adam, adamw, sgd, rmsprop, or any name that timm knows.
         lr: Learning rate.
         weight_decay: Of the optimizer.
@@ -71,7 +73,7 @@ class SegmentationModule(LightningModule):
         encoder_weights: str | None = None,
         network_options: dict[str, Any] | None = None,
         loss: dict[str, float] | None = None,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["auto"] | None = None,
         optimizer: str = "adamw",
         lr: float = 1e-3,
         weight_decay: float = 1e-2,
@@ -128,13 +130,23 @@ class SegmentationModule(LightningModule):
             return
         data = self._data()
         if self.intensity is None:
-            mean, std = self.trainer.strategy.broadcast(data.statistics())
+            # of one process, as each reads the files for itself; all must see the same pixels
+            mean, std, intensity = self.trainer.strategy.broadcast((*data.statistics(), data.intensity.to_dict()))
             self.mean.copy_(torch.tensor(mean).view_as(self.mean))
             # a constant channel carries nothing; dividing by its deviation would make it NaN
             self.std.copy_(torch.tensor([value if value > 0 else 1.0 for value in std]).view_as(self.std))
-            self.intensity = data.intensity
+            self.intensity = Intensity.from_dict(intensity)
+        if self.hparams["class_weights"] == "auto":
+            self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
         self.trained_on = data.trained_on()
         self.precision = str(self.trainer.precision)
+
+    def on_fit_start(self) -> None:
+        """Say which class weights were chosen; a resumed run has those of its checkpoint by now."""
+        chosen = self._chosen_weights()
+        if chosen is not None:
+            shown = (f"{name} {weight:.3g}" for name, weight in zip(self.classes.names, chosen, strict=True))
+            rank_zero_info(f"Class weights: {', '.join(shown)}")
 
     def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
         """Loss of a batch."""
@@ -206,10 +218,11 @@ class SegmentationModule(LightningModule):
         """Store what is not an argument, as plain values."""
         checkpoint["segmentation"] = {
             "format": FORMAT,
-            "intensity": None if self.intensity is None else self.intensity.dtype,
+            "intensity": None if self.intensity is None else self.intensity.to_dict(),
             "decision": self.decision.to_dict(),
             "precision": self.precision,
             "trained_on": self.trained_on,
+            "class_weights": self._chosen_weights(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -227,23 +240,25 @@ class SegmentationModule(LightningModule):
                 f"the checkpoint was trained on images of {channels} channels, the data have "
                 f"{self.hparams['in_channels']}; set data.source.in_channels: {channels} if the files hold that many"
             )
-        self.intensity = None if stored["intensity"] is None else Intensity(stored["intensity"])
+        self.intensity = None if stored["intensity"] is None else Intensity.from_dict(stored["intensity"])
         self.trained_on = stored["trained_on"] | self.trained_on
         self.precision = self.precision or stored["precision"]
+        chosen = stored.get("class_weights")  # absent before they could be chosen
+        if self.hparams["class_weights"] == "auto" and chosen is not None:
+            self.loss.weigh(chosen)
         if self.hparams["threshold"] is None:
             self.decision = Decision(**stored["decision"])
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        if self.intensity is not None and self._data().intensity != self.intensity:
-            raise InputError(
-                f"the images are {self._data().intensity.dtype}, the checkpoint was trained on {self.intensity.dtype}; "
-                f"convert the images to {self.intensity.dtype} in the value range of the training images"
-            )
         logits = tiling.run(self, batch["image"])
         losses = [self.loss(image[None], mask[None]) for image, mask in zip(logits, batch["mask"], strict=True)]
         probabilities = self.probabilities(logits)
         self.stage_scores.update(probabilities, batch["mask"], torch.stack(losses))
         return {"probabilities": probabilities}
+
+    def _chosen_weights(self) -> list[float] | None:
+        weights = self.loss.class_weights
+        return weights.tolist() if self.hparams["class_weights"] == "auto" and weights is not None else None
 
     def _new_scores(self, decision: Decision | None) -> None:
         settings = self.hparams

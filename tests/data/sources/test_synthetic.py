@@ -31,7 +31,7 @@ def test_source_declares_its_classes_and_samples() -> None:
     assert source.lists() is None
     samples = source.samples()
     assert [sample.id for sample in samples] == ["slice-000", "slice-001"]
-    assert [str(sample.mask) for sample in samples] == ["synthetic page 0", "synthetic page 1"]
+    assert [str(sample.masks[0]) for sample in samples] == ["synthetic page 0", "synthetic page 1"]
 
 
 @pytest.mark.parametrize(("size", "shape"), [(8, (8, 8)), ([31, 40], (31, 40)), (64, (64, 64))])

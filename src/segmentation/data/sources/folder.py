@@ -1,46 +1,66 @@
-"""A folder of images and a folder of masks that go by the same names."""
+"""Images and masks that go together by their names, in one folder, two, or many."""
 
-import os
-import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.masks import MaskValues
-from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_pixels, read_values
-from segmentation.data.source import Part, Sample, Source
+from segmentation.data.class_tables import ClassTable, read_class_table
+from segmentation.data.list_files import read_lists
+from segmentation.data.masks import MaskMeaning, MaskRule
+from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.data.problems import DataError, Problem
+from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, read_values
+from segmentation.data.source import Lists, Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
-SHOWN = 10  # names in each list of a message
+SHOWN = 10  # folders in a message
 
 # parts of the names that people give such folders, for the suggestion when the stated ones are missing
 IMAGE_WORDS = ("image", "img", "photo", "picture", "input", "frame", "slice", "volume")
 MASK_WORDS = ("mask", "label", "annot", "truth", "segm", "target", "gt")
 
+ONE_CLASS: MaskMeaning = {0: 0, 1: 1, 255: 1}
+"""What the mask of one class may hold where nothing is stated."""
+
 
 class FolderSource(Source):
-    """``root/images/NAME.*`` with ``root/masks/NAME.*``, paired by name and never by order.
+    """Images and masks paired by name, never by order; file formats may differ and may be mixed.
 
-    The id of a sample is the image's path below ``images`` without its suffix (``patient3/slice.07``),
-    and its mask has the same path below ``masks``, with ``mask_suffix`` before the file's suffix. File
-    formats may differ and may be mixed. Hidden files and files of other kinds are passed over.
+    ``images`` and ``masks`` are patterns of names below ``root``: ``{stem}`` is what an image and its mask
+    share, sub-folders included, and the id of the sample. Hidden files and files of other kinds are passed over.
+
+    ==================================================  ============================================================
+    ``root/images/X.jpg``, ``root/masks/X.png``         the defaults
+    ``root/images/X.jpg``, ``root/masks/X_mask.png``    ``masks: masks/{stem}_mask``
+    ``root/X.jpg``, ``root/X_mask.png``                 ``images: "{stem}"``, ``masks: "{stem}_mask"``
+    ``root/train/X.png``, ``root/trainannot/X.png``     ``images: "{split}/{stem}"``, ``masks: "{split}annot/{stem}"``
+    ``root/images/t01.tif``, ``root/masks/seg01.tif``   ``images: images/t{stem}``, ``masks: masks/seg{stem}``
+    ``root/rgb/X.png``, ``root/depth/X.png``            ``images: [rgb, depth]``, ``in_channels: 4``
+    ``root/images/X_0000.png``, ``X_0001.png``          ``images: ["images/{stem}_0000", "images/{stem}_0001"]``
+    ``root/masks/CLASS/X.png``                          ``masks: "masks/{class}/{stem}"``; later classes lie on top
+    ==================================================  ============================================================
 
     Args:
         root: Folder of the data set.
-        classes: Names in the order of the mask values; by default background and foreground.
-        images: Folder of the images below ``root``.
-        masks: Folder of the masks below ``root``; None for images without labels.
-        in_channels: Channels of the images. A grey image stored as RGB is read as 1 channel, an opaque
-            alpha channel is dropped, and everything else that differs is refused.
-        mask_values: File value -> class index or ``ignore_index``, when the files hold other values than
-            class indices, for example ``{0: 0, 255: 1}``.
-        mask_suffix: What the masks' names have after the images', for example ``_segmentation``.
+        classes: Names in the order of the class indices, or a file below ``root`` that names them
+            (classes.txt, labelmap.txt, class_dict.csv, _classes.csv, classes.json); by default background
+            and foreground.
+        images: Pattern of the images; several are parts that are stacked to channels.
+        masks: Pattern of the masks; None for images without labels.
+        in_channels: Channels of the images, all parts together. A grey image stored as RGB is read as 1
+            channel, an opaque alpha channel is dropped, and everything else that differs is refused.
+        mask_values: What the masks' values mean, when they are not class indices: a mapping such as
+            {0: 0, 255: 1}, colours such as {road: [128, 0, 0]}, ">=128", or objects.
+        ignore_unknown: Ignore pixels whose value means nothing, instead of refusing the mask.
+        unlabelled: Whether images may lack a mask; they are then left out of training.
+        lists: Text files with a sample in each line: {train: train.txt, val: val.txt} or "lists/{split}.txt".
         colors: RGB in 0..255 for each class, to paint predictions with.
-        ignore_index: Mask value of the pixels that do not count.
+        ignore_index: Class index of the pixels that do not count.
 
     Raises:
         InputError: When the arguments do not fit each other.
@@ -49,61 +69,183 @@ class FolderSource(Source):
     def __init__(
         self,
         root: str | Path,
-        classes: list[str] | None = None,
-        images: str = "images",
+        classes: list[str] | str | None = None,
+        images: str | list[str] = "images",
         masks: str | None = "masks",
         in_channels: int = 3,
-        mask_values: dict[int, int] | None = None,
-        mask_suffix: str = "",
+        mask_values: dict[int, int] | dict[str, list[int]] | str | None = None,
+        ignore_unknown: bool = False,
+        unlabelled: bool = False,
+        lists: dict[str, str] | str | None = None,
         colors: list[list[int]] | None = None,
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         if in_channels < 1:
             raise InputError(f"data.source.in_channels is {in_channels}; an image has at least 1 channel")
-        names = ["background", "foreground"] if classes is None else classes
-        self.classes = Classes(tuple(names), _colors(colors or []), ignore_index)
-        self.in_channels = in_channels
-        self.values = MaskValues(self.classes, mask_values)
         self.root = Path(root).expanduser()
-        self.images = images
-        self.masks = masks
-        self.mask_suffix = mask_suffix
+        table = read_class_table(self.root / classes) if isinstance(classes, str) else None
+        names = table.names if table else classes or ["background", "foreground"]
+        painted = colors or (table.colors if table and table.colors else ())
+        self.classes = Classes.from_dict({"names": names, "colors": painted, "ignore_index": ignore_index})
+        self.in_channels = in_channels
+        texts = [images] if isinstance(images, str) else images
+        if not texts:
+            raise InputError("data.source.images is empty; give the folder of the images")
+        self.images = [Pattern(self.root, text, "data.source.images") for text in texts]
+        self.masks = None if masks is None else Pattern(self.root, masks, "data.source.masks")
+        if self.masks is not None and any(self.masks.same(pattern) for pattern in self.images):
+            raise InputError(
+                f"images and masks are both {masks!r} in {self.root}; put them into two folders, or tell them apart by "
+                'name: data.source.masks: "{stem}_mask"'
+            )
+        by_class = self.masks is not None and "{class}" in self.masks.text
+        stated = mask_values if table is None or mask_values is not None else _of_table(table, self.classes)
+        self.values = MaskRule(
+            Classes(self.classes.names[:2]) if by_class else self.classes,
+            ONE_CLASS if by_class and stated is None else stated,
+            ignore_unknown,
+        )
+        self.by_class = by_class
+        self.unlabelled = unlabelled
+        self.list_files = lists
+        self._samples: list[Sample] | None = None
+        self._splits: dict[str, str] = {}
 
     def samples(self) -> list[Sample]:
         """The images in natural order: slice 2 before slice 10, sub-folder by sub-folder."""
-        self._check_folders()
-        image_folder = self.root / self.images
-        mask_folder = None if self.masks is None else self.root / self.masks
-        images = _files(image_folder, without=mask_folder)
-        masks = {} if mask_folder is None else _files(mask_folder, without=image_folder)
-        empty = [
-            _empty(folder)
-            for folder, files in ((image_folder, images), (mask_folder, masks))
-            if folder is not None and not files
-        ]
-        if empty:
-            raise InputError("; ".join(empty))
-        problems = [_doubled(images, image_folder)]
-        if mask_folder is not None:
-            problems += [_doubled(masks, mask_folder), *self._unpaired(images, masks)]
-        told = [problem for problem in problems if problem]
-        if told:
-            raise InputError(f"{self.root.absolute()} cannot be paired:\n  " + "\n  ".join(told))
-        return [
-            Sample(id, (Part(images[id][0]),), None if mask_folder is None else Part(masks[id + self.mask_suffix][0]))
-            for id in sorted(images, key=_natural)
-        ]
+        if self._samples is None:
+            self._check_folders()
+            self._samples = self._paired()
+        return self._samples
 
-    def read_image(self, sample: Sample) -> NDArray[Any]:
-        """As stored, (H, W, C)."""
-        part = sample.images[0]
-        return _expected_channels(read_pixels(part), self.in_channels, part)
+    def lists(self) -> Lists | None:
+        """From the list files, else from the folders that ``{split}`` stands for."""
+        if self.list_files is not None:
+            ids = [sample.id for sample in self.samples()]
+            return read_lists(self.list_files, self.root, ids, self.images)
+        if "{split}" not in self.images[0].text:
+            return None
+        lists: dict[str, list[str]] = {}
+        for sample in self.samples():
+            if sample.masks and sample.id in self._splits:
+                lists.setdefault(self._splits[sample.id], []).append(sample.id)
+        return lists or None
 
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """Class indices (H, W)."""
-        if sample.mask is None:
+        if not sample.masks:
             raise InputError(f"{sample.id} has no mask; set data.source.masks to the folder of the masks")
-        return self.values.decode(read_values(sample.mask), sample.mask)
+        if not self.by_class:
+            return self.values.decode(read_values(sample.masks[0]), sample.masks[0])
+        labels: NDArray[np.uint8] | None = None
+        for part in sample.masks:  # in the order of the classes
+            here = self.values.decode(read_values(part), part)
+            labels = np.zeros_like(here) if labels is None else labels
+            if labels.shape != here.shape:
+                raise InputError(f"mask {part} is of another size than the masks of other classes")
+            index = self.classes.names.index(self._key(part.path).name)
+            labels = np.where(here == 1, np.uint8(index), labels)
+        assert labels is not None
+        return labels
+
+    def _key(self, path: Path) -> Key:
+        key = self.masks.key(path) if self.masks is not None else None
+        assert key is not None
+        return key
+
+    def _paired(self) -> list[Sample]:
+        patterns = [*self.images, *([] if self.masks is None else [self.masks])]
+        parts = [collect(pattern, [other for other in patterns if other is not pattern]) for pattern in self.images]
+        masks = {} if self.masks is None else collect(self.masks, self.images)
+        one_pair = all(pattern.literal for pattern in patterns)
+        if one_pair and masks and parts[0]:  # two files that are named go together whatever their names
+            masks = {next(iter(parts[0])): next(iter(masks.values()))}
+        empty = [
+            Problem(_empty(pattern), cure=self._pattern_cure(parts[0], pattern) if pattern is self.masks else "")
+            for pattern, files in zip(patterns, [*parts, masks], strict=False)
+            if not files and not (pattern is self.masks and self.unlabelled)
+        ]
+        if empty:
+            raise DataError(empty)
+        labels: dict[Key, dict[str, Path]] = {}
+        for key, paths in masks.items():
+            labels.setdefault(Key(key.stem, key.split), {})[key.name] = paths[0]
+        problems = [_doubled(files) for files in [*parts, masks]] + self._unpaired(parts, labels)
+        if self.by_class:
+            problems.append(self._unknown_folders(masks))
+        images = sorted((key for key in parts[0] if all(key in part for part in parts)), key=_order)
+        samples = [
+            Sample(key.sample, tuple(Part(part[key][0]) for part in parts), self._mask_parts(labels.get(key, {})))
+            for key in images
+        ]
+        self._splits = {key.sample: key.split for key in images if key.split}
+        told = [problem for problem in problems if problem is not None]
+        if told:
+            raise DataError(told, [sample for sample in samples if sample.masks or self.masks is None])
+        return samples
+
+    def _mask_parts(self, by_class: dict[str, Path]) -> tuple[Part, ...]:
+        names = list(self.classes.names)
+        known = [name for name in by_class if not self.by_class or name in names]
+        return tuple(Part(by_class[name]) for name in sorted(known, key=lambda name: names.index(name) if name else 0))
+
+    def _unpaired(
+        self, parts: Sequence[dict[Key, list[Path]]], labels: dict[Key, dict[str, Path]]
+    ) -> list[Problem | None]:
+        everywhere = {key for key in parts[0] if all(key in part for part in parts)}
+        problems: list[Problem | None] = [
+            _problem(
+                [path for key in sorted(part, key=_order) if key not in everywhere for path in part[key][:1]],
+                "image without its other parts",
+                f"every image needs all of {', '.join(pattern.full for pattern in self.images)}",
+            )
+            for part in parts
+            if len(parts) > 1
+        ]
+        if self.masks is None:
+            return problems
+        lonely = [parts[0][key][0] for key in sorted(everywhere, key=_order) if key not in labels]
+        cure = "" if everywhere & set(labels) else self._pattern_cure(parts[0], self.masks)
+        if not self.unlabelled:
+            problems.append(
+                _problem(
+                    lonely,
+                    f"image without a mask {self.masks.full}",
+                    cure or "add the masks, or set data.source.unlabelled: true to leave these images out",
+                )
+            )
+        known = set(parts[0])
+        problems.append(
+            _problem(
+                [path for key in sorted(labels, key=_order) if key not in known for path in labels[key].values()],
+                f"mask without an image {self.images[0].full}",
+                cure or "add the images, or move these masks away",
+            )
+        )
+        return problems
+
+    def _pattern_cure(self, images: dict[Key, list[Path]], masks: Pattern) -> str:
+        """What every image's mask has after the image's name, when it is the same text for all."""
+        if masks.regular or self.by_class or not images:
+            return ""
+        folder = masks.full.rpartition("/")[0]
+        everything = Pattern(masks.root, f"{folder}/{{stem}}" if folder else "{stem}", masks.setting)
+        labels = collect(everything)
+        first = min(images, key=_order)
+        ends = [key.stem.removeprefix(first.stem) for key in labels if key.stem.startswith(first.stem)]
+        fitting = [
+            end for end in ends if "/" not in end and all(Key(key.stem + end, key.split) in labels for key in images)
+        ]
+        named = everything.full.replace("{stem}", "{stem}" + min(fitting, key=len)) if any(fitting) else ""
+        return f'set data.source.masks: "{named}"' if named and named != masks.full else ""
+
+    def _unknown_folders(self, masks: dict[Key, list[Path]]) -> Problem | None:
+        files = [paths[0] for key, paths in masks.items() if key.name not in self.classes.names[1:]]
+        names = sorted({key.name for key in masks} - set(self.classes.names[1:]))
+        told = ", ".join(["background", *sorted({key.name for key in masks})])
+        return _problem(
+            files, f"mask in a folder that is no class ({', '.join(names)})", f"set data.source.classes: [{told}]"
+        )
 
     def _check_folders(self) -> None:
         if not self.root.is_dir():
@@ -112,115 +254,79 @@ class FolderSource(Source):
                 f"data.source.root: {self.root.absolute()} "
                 f"{'is no folder' if self.root.exists() else 'does not exist'}; {above} holds {_folders_text(above)}"
             )
-        settings = {"images": self.images} if self.masks is None else {"images": self.images, "masks": self.masks}
-        missing = [name for name in settings.values() if not (self.root / name).is_dir()]
+        patterns = [*self.images, *([] if self.masks is None else [self.masks])]
+        missing = [
+            pattern
+            for pattern in patterns
+            if not (self.root / pattern.text if pattern.literal else pattern.folder).exists()
+        ]
         if missing:
-            looked = " and ".join(f"{self.root / name}" for name in missing)
+            looked = " and ".join(
+                str(self.root / pattern.text if pattern.literal else pattern.folder) for pattern in missing
+            )
             raise InputError(
                 f"{looked} {'do' if len(missing) > 1 else 'does'} not exist; {self.root.absolute()} holds "
-                f"{_folders_text(self.root)}.{self._folder_cure(missing)}"
+                f"{_folders_text(self.root)}. {self._folder_cure(missing)}"
             )
-        if self.masks is not None and (self.root / self.images).samefile(self.root / self.masks):
-            raise InputError(f"images and masks are both in {self.root / self.images}; put them into two folders")
 
-    def _folder_cure(self, missing: list[str]) -> str:
+    def _folder_cure(self, missing: list[Pattern]) -> str:
         folders = _folders(self.root)
         mask = _guess(folders, MASK_WORDS)
         image = _guess([name for name in folders if name != mask], IMAGE_WORDS)
         if image is None and mask is not None and len(folders) == 2:
             image = next(name for name in folders if name != mask)
-        if image is None and self.images in missing and any(is_image(path) for path in self.root.iterdir()):
+        if image is None and any(is_image(path) for path in self.root.iterdir()):
             image = "."
-        cures = []
-        if self.images in missing:
-            cures.append(f"data.source.images: {image or 'FOLDER'}")
-        if self.masks in missing:
-            cures.append(f"data.source.masks: {mask or 'FOLDER (null for images without labels)'}")
-        return f" Set {', '.join(cures)}"
-
-    def _unpaired(self, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> list[str]:
-        image_folder, mask_folder = self.root / self.images, self.root / str(self.masks)
-        wanted = {id + self.mask_suffix for id in images}
-        lonely_images = [images[id][0] for id in sorted(images, key=_natural) if id + self.mask_suffix not in masks]
-        lonely_masks = [masks[id][0] for id in sorted(masks, key=_natural) if id not in wanted]
-        expected = f"{mask_folder}/NAME{self.mask_suffix}.*"
-        problems = [
-            _names(lonely_images, image_folder, "image", f"in {image_folder} without a mask {expected}"),
-            _names(lonely_masks, mask_folder, "mask", f"in {mask_folder} without an image in {image_folder}"),
-        ]
-        suffix = _common_suffix(images, masks)
-        if lonely_images and suffix is not None:
-            problems.append(f'Set data.source.mask_suffix: "{suffix}"')
-        return problems
+        guesses = {
+            "data.source.images": image or "FOLDER",
+            "data.source.masks": mask or "FOLDER (null for images without labels)",
+        }
+        cures = [f"{setting}: {guesses[setting]}" for setting in sorted({pattern.setting for pattern in missing})]
+        return f"Set {', '.join(cures)}, or let python -m segmentation check --root {self.root} write a config"
 
 
-def _colors(colors: list[list[int]]) -> tuple[tuple[int, int, int], ...]:
-    for color in colors:
-        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-            raise InputError(f"data.source.colors holds {color}; a colour is [red, green, blue], each 0..255")
-    return tuple((red, green, blue) for red, green, blue in colors)
+def _of_table(table: ClassTable, classes: Classes) -> MaskMeaning:
+    """What the masks' values mean by a class table; its colours, or its numbers where they are not 0, 1, 2 ..."""
+    ignored = classes.ignore_index
+    if table.values is not None:
+        identity = table.values == tuple(range(len(table.values)))
+        if identity and not table.ignored:
+            return None
+        stated = {value: index for index, value in enumerate(table.values)}
+        return stated | {value: ignored for value in table.ignored if isinstance(value, int)} | {ignored: ignored}
+    if table.colors is not None and table.decodes:
+        named = {name: list(color) for name, color in zip(table.names, table.colors, strict=True)}
+        dropped = [list(color) for color in table.ignored if not isinstance(color, int)]
+        return named | ({"ignore": dropped[0]} if dropped else {})
+    return None
 
 
-def _files(folder: Path, without: Path | None) -> dict[str, list[Path]]:
-    """Images below a folder by id; more than one where only their suffixes differ."""
-    found: dict[str, list[Path]] = {}
-    for here, folders, names in os.walk(folder):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and not (without and Path(here, name) == without)
-        ]
-        for name in names:
-            path = Path(here, name)
-            if is_image(path):
-                found.setdefault((path.parent / path.stem).relative_to(folder).as_posix(), []).append(path)
-    return found
+def _order(key: Key) -> Any:
+    return natural(key.sample)
 
 
-def _natural(id: str) -> tuple[list[list[tuple[int, str]]], str]:
-    """Sort key: numbers by value, sub-folder by sub-folder; the id itself decides between 01 and 1."""
-    parts = [re.split(r"([0-9]+)", part) for part in id.split("/")]
-    return [[(int(text), "") if text.isdecimal() else (-1, text) for text in part] for part in parts], id
-
-
-def _empty(folder: Path) -> str:
+def _empty(pattern: Pattern) -> str:
     others = Counter(
         path.suffix.lower() or path.name
-        for path in folder.rglob("*")
+        for path in pattern.folder.rglob("*")
         if path.is_file() and not path.name.startswith(".")
     )
     holds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
-    return f"{folder.absolute()} holds no image ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}), " + (
-        f"only files of other kinds: {holds}" if holds else "it is empty"
-    )
+    wanted = f"no image {pattern.full} ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)})"
+    return f"{pattern.folder.absolute()} holds {wanted}, " + (f"only files such as {holds}" if holds else "it is empty")
 
 
-def _names(paths: list[Path], folder: Path, what: str, fault: str) -> str:
-    """``3 images FAULT: a.png, b.png, c.png``; nothing for no paths."""
+def _problem(paths: list[Path], fault: str, cure: str) -> Problem | None:
+    """Nothing for no paths."""
     if not paths:
-        return ""
-    return f"{len(paths)} {what}{'s' if len(paths) > 1 else ''} {fault}: " + _first(
-        [path.relative_to(folder).as_posix() for path in paths]
-    )
+        return None
+    return Problem(fault, tuple(map(str, paths)), cure)
 
 
-def _doubled(files: dict[str, list[Path]], folder: Path) -> str:
-    doubles = [sorted(files[id]) for id in sorted(files, key=_natural) if len(files[id]) > 1]
-    if not doubles:
-        return ""
-    named = [" = ".join(path.relative_to(folder).as_posix() for path in paths) for paths in doubles]
-    return f"{len(doubles)} name{'s' if len(doubles) > 1 else ''} twice in {folder}, keep one of each: {_first(named)}"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _common_suffix(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> str | None:
-    """What every image's mask has after the image's name, when it is the same text for all."""
-    first = min(images, key=_natural)
-    candidates = [id.removeprefix(first) for id in masks if id.startswith(first)]
-    fitting = [suffix for suffix in candidates if "/" not in suffix and all(id + suffix in masks for id in images)]
-    return min(fitting, key=len, default=None)
+def _doubled(files: dict[Key, list[Path]]) -> Problem | None:
+    doubles = [sorted(files[key]) for key in sorted(files, key=_order) if len(files[key]) > 1]
+    named = [Path(" = ".join([str(paths[0]), *(path.name for path in paths[1:])])) for paths in doubles]
+    return _problem(named, "one name twice, in different formats", "keep one of each")
 
 
 def _folders(folder: Path) -> list[str]:
@@ -229,37 +335,13 @@ def _folders(folder: Path) -> list[str]:
 
 def _folders_text(folder: Path) -> str:
     folders = _folders(folder)
-    return f"the folders {_first([f'{name}/' for name in folders])}" if folders else "no folders"
+    if not folders:
+        return "no folders"
+    more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
+    return "the folders " + ", ".join(f"{name}/" for name in folders[:SHOWN]) + more
 
 
 def _guess(folders: list[str], words: tuple[str, ...]) -> str | None:
     """The one folder whose name has one of the words in it."""
     fitting = [name for name in folders if any(word in name.lower() for word in words)]
     return fitting[0] if len(fitting) == 1 else None
-
-
-def _expected_channels(pixels: NDArray[Any], expected: int, part: Part) -> NDArray[Any]:
-    """The pixels with ``expected`` channels where nothing is lost by it.
-
-    Raises:
-        InputError: With both shapes and the setting that fits the file.
-    """
-    kept = pixels
-    if kept.shape[-1] in (2, 4) and kept.shape[-1] > expected and _opaque(kept[..., -1]):
-        kept = kept[..., :-1]
-    if kept.shape[-1] == 3 and expected == 1 and (kept == kept[..., :1]).all():
-        kept = kept[..., :1]
-    if kept.shape[-1] == expected:
-        return np.ascontiguousarray(kept)
-    height, width, stored = pixels.shape
-    kind = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGBA"}.get(stored, f"{stored}-channel")
-    raise InputError(
-        f"image {part} is {kind}, shape {(height, width, stored)}; data.source.in_channels says "
-        f"{(height, width, expected)}. Set data.source.in_channels: {stored}, or save every image of the data set "
-        f"with {expected} channel{'s' if expected > 1 else ''}"
-    )
-
-
-def _opaque(alpha: NDArray[Any]) -> bool:
-    full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
-    return bool((alpha == full).all())

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from segmentation.data.masks import MaskValues
-from segmentation.data.reading import unreadable
-from segmentation.data.source import Lists, Part, Sample, Source
+from segmentation.data.masks import MaskRule
+from segmentation.data.reading import Part, unreadable
+from segmentation.data.source import Lists, Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 
@@ -65,7 +65,7 @@ class IsbiSource(Source):
         self.download = download
         self.classes = Classes(("membrane", "cell"))
         self.in_channels = 1
-        self.values = MaskValues(self.classes, {0: 0, 255: 1})
+        self.values = MaskRule(self.classes, {0: 0, 255: 1})
         self._stacks: dict[Path, NDArray[np.uint8]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class IsbiSource(Source):
             Sample(
                 f"{name}-{page:02d}",
                 (Part(self._path(f"{name}-volume"), page),),
-                Part(self._path(f"{name}-labels"), page),
+                (Part(self._path(f"{name}-labels"), page),),
             )
             for name in sets
             for page in range(SHAPE[0])
@@ -113,9 +113,9 @@ class IsbiSource(Source):
 
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """0 on membranes, 1 in cells (512, 512)."""
-        if sample.mask is None:
+        if not sample.masks:
             raise InputError(f"{sample.id} has no mask")
-        return self.values.decode(self._page(sample.mask), sample.mask)
+        return self.values.decode(self._page(sample.masks[0]), sample.masks[0])
 
     def _page(self, part: Part) -> NDArray[np.uint8]:
         if part.path not in self._stacks:

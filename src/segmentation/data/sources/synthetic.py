@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segmentation.data.source import Part, Sample, Source
+from segmentation.data.reading import Part
+from segmentation.data.source import Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 
@@ -52,7 +53,7 @@ class SyntheticSource(Source):
     def samples(self) -> list[Sample]:
         """``slice-000`` and the slices below it, in order."""
         parts = [Part(Path("synthetic"), index) for index in range(self.slices)]
-        return [Sample(f"slice-{part.page:03d}", (part,), part) for part in parts]
+        return [Sample(f"slice-{part.page:03d}", (part,), (part,)) for part in parts]
 
     def read_image(self, sample: Sample) -> NDArray[Any]:
         """(H, W, 1) uint8."""

@@ -1,0 +1,356 @@
+"""``check``: what a data set holds, what is wrong with it, and the config that fits it, before anything is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from segmentation.callbacks.runs import ROOT, run_name
+from segmentation.data.checking import values
+from segmentation.data.checking.detect import Detected, describe, known_sources
+from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
+from segmentation.data.checking.recipe import choose, this_machine, to_yaml
+from segmentation.data.class_tables import read_class_table
+from segmentation.data.datamodule import SegmentationDataModule
+from segmentation.data.dataset import Reader
+from segmentation.data.problems import DataError, Problem
+from segmentation.data.reading import Part
+from segmentation.data.source import Sample, Source
+from segmentation.data.survey import SURVEYED, Record, survey
+from segmentation.errors import InputError
+from segmentation.evaluation.page import Report, chosen, percent, pictures, shares_of, write_page
+
+PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
+
+SPLITTING = ("folds", "fold", "group", "split_kind", "val_fraction", "test_fraction")
+"""Arguments of the datamodule that decide who trains."""
+
+PEEKED = 256
+"""Masks that are looked at again when some hold values that were not seen at first, and as many of the others."""
+
+
+@dataclass
+class _Reading:
+    """What was read of a data set."""
+
+    source: Source
+    samples: list[Sample]
+    problems: list[Problem]
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.masks]
+
+
+def check(*, root: Path | None = None, config: Path | None = None, out: Path | None = None, json: bool = False) -> int:
+    """Read a whole data set, say what is wrong with it, and write a page and a config that fits it.
+
+    Give --root, and how the folder is laid out and what its mask values mean is found out; or --config, and the
+    data set, split and model of that config are checked as they are.
+
+    Args:
+        root: Folder of a data set.
+        config: A config of fit.
+        out: New folder for check.html, report.json and, with root, config.yaml; check-NAME in the working
+            folder, or check-NAME-2, ... when it is there.
+        json: Print the report as JSON instead of text.
+
+    Returns:
+        Exit status: 0 when a training would run, 1 when it would fail.
+
+    Raises:
+        InputError: When the folder does not exist or its layout is not recognised, naming what was seen and
+            what would settle it.
+    """
+    if (root is None) == (config is None):
+        raise InputError("give either --root FOLDER, a data set to recognise, or --config FILE, a config to check")
+    out = _new_folder(out, (root or config).absolute().stem if out is None else "")  # type: ignore[union-attr] # one is given
+    try:
+        report, reading = _of_folder(root, out / CONFIG) if root is not None else _of_config(config)  # type: ignore[arg-type] # one is given
+    except InputError as error:
+        if json:
+            print(dumps({"trains": False, "problems": _plain([Problem(str(error))])}, indent=1))
+            return 1
+        raise
+    out.mkdir(parents=True, exist_ok=True)
+    if root is not None and report.config:
+        (out / CONFIG).write_text(report.config, encoding="utf-8")
+    told = _told(report)
+    (out / REPORT).write_text(dumps(told, indent=1) + "\n", encoding="utf-8")
+    shown = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
+    sheet = [] if reading is None else pictures(reading.source, reading.samples, shown, report.split)
+    write_page(out / PAGE, report, sheet)
+    print(dumps(told, indent=1) if json else _text(report, out))
+    return 0 if report.trains else 1
+
+
+def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
+    detected = describe(root)
+    reading = _read(detected.source)
+    single = "{class}" not in str(detected.arguments.get("masks"))  # else a mask's values are those of one class
+    if detected.meaning is not None and single and len(reading.records) < len(reading.labelled):
+        detected, reading = _widened(root, detected, reading)
+    source, arguments = reading.source, detected.arguments
+    reasons = {"source": detected.layout.seen} | _reasons(detected)
+    report = Report(root.absolute().name, str(root), seen=_seen(detected), classes=source.classes)
+    if not reading.records:
+        return replace(report, problems=tuple(reading.problems or [_nothing(reading)])), reading
+    facts = measure(reading.records)
+    choices = choose(
+        *(detected.layout.source, arguments, reasons, reading.samples, source.lists(), source.classes, facts),
+        this_machine(),
+    )
+    splitting = {
+        choice.key.removeprefix("data."): choice.value
+        for choice in choices
+        if choice.key.removeprefix("data.") in SPLITTING
+    }
+    data = SegmentationDataModule(source, **splitting)
+    commands = (
+        f"python -m segmentation fit --config {config}",
+        f"python -m segmentation test --config {config} --ckpt_path best",
+        f"python -m segmentation predict IMAGES --ckpt_path {ROOT}/{run_name([str(config)], '')}/TIME/checkpoints/best.ckpt --out predictions",
+    )
+    head = [
+        f"Written by `python -m segmentation check --root {root}` for {facts.count} labelled samples.",
+        "Every line can be changed, here or on the command line (--data.crop 128). Next:",
+        *(f"  {command}" for command in commands),
+    ]
+    report = replace(report, config=to_yaml(choices, head), commands=commands, facts=facts)
+    return _judged(report, reading, data, facts), reading
+
+
+def _of_config(config: Path) -> tuple[Report, _Reading | None]:
+    report = Report(config.absolute().stem, str(config), config=_text_of(config))
+    try:
+        data = _built(config)
+        data.source.prepare()
+    except InputError as error:
+        return replace(report, problems=(Problem(str(error)),)), None
+    reading = _read(data.source)
+    report = replace(report, classes=data.source.classes, commands=(f"python -m segmentation fit --config {config}",))
+    if not reading.records:
+        return replace(report, problems=tuple(reading.problems or [_nothing(reading)])), reading
+    facts = measure(reading.records)
+    report = replace(report, facts=facts, seen={"source": f"{type(data.source).__name__}, as the config says"})
+    return _judged(report, reading, data, facts), reading
+
+
+def _judged(report: Report, reading: _Reading, data: SegmentationDataModule, facts: Facts) -> Report:
+    """With the split, the problems and the warnings."""
+    classes = reading.source.classes
+    problems, split = [*reading.problems, *hopeless(facts, classes)], None
+    try:
+        split = data.split
+    except DataError:
+        pass  # the reading has these problems
+    except InputError as error:
+        problems.append(Problem(str(error)))
+    files = {sample.id: " + ".join(map(str, sample.images)) or sample.id for sample in reading.samples}
+    return replace(
+        report,
+        problems=tuple(problems),
+        warnings=tuple(warnings(reading.records, classes, split, files)),
+        split=split,
+        shares=shares_of(reading.records, split),
+    )
+
+
+def _read(source: Source) -> _Reading:
+    """Every labelled sample, read once; what fails is a problem and the rest goes on."""
+    try:
+        reading = _Reading(source, source.samples(), [])
+    except DataError as error:
+        reading = _Reading(source, list(error.samples), list(error.problems))
+    except InputError as error:
+        return _Reading(source, [], [Problem(str(error))])
+    labelled, reader = reading.labelled, Reader(source)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("read", total=len(labelled))
+        for start in range(0, len(labelled), SURVEYED):  # beyond that a survey takes a sample
+            records, problems = survey(
+                reader, labelled[start : start + SURVEYED], advance=lambda: progress.advance(task)
+            )
+            reading.records += records
+            reading.problems += [problem for problem in problems if problem not in reading.problems]
+    return reading
+
+
+def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detected, _Reading]:
+    """Once more with the values of the masks that failed, when these lead to another meaning."""
+    known = {record.id for record in reading.records}
+    failed = [part for sample in reading.labelled if sample.id not in known for part in sample.masks]
+    others = [part for sample in reading.labelled if sample.id in known for part in sample.masks]
+    table = None if detected.layout.table is None else read_class_table(detected.layout.table)
+    before = {} if detected.meaning is None else detected.meaning.arguments
+    try:
+        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED), table)
+        arguments = {key: value for key, value in detected.arguments.items() if key not in before} | meaning.arguments
+        if arguments == detected.arguments:
+            return detected, reading
+        source = known_sources()[detected.layout.source](**arguments)
+    except InputError:  # the masks are damaged, or make no sense: the problems found say so
+        return detected, reading
+    again = _read(source)
+    if len(again.records) <= len(reading.records):
+        return detected, reading
+    reasons = {key: value for key, value in detected.reasons.items() if key not in before} | meaning.reasons
+    return Detected(detected.layout, meaning, arguments, source, reasons), again
+
+
+def _spread(parts: Sequence[Part]) -> list[Part]:
+    return list(parts[:: max(1, -(-len(parts) // PEEKED))])
+
+
+def _built(config: Path) -> SegmentationDataModule:
+    """The data of a config, once all of it was parsed and its model built as ``fit`` would; nothing is downloaded.
+
+    Raises:
+        InputError: Whatever ``fit`` would raise before it reads data.
+    """
+    # here, because --root needs none of them
+    from jsonargparse import ArgumentError, ArgumentParser, Namespace
+    from lightning import Trainer
+
+    from segmentation.callbacks.checkpoints import Checkpoints
+    from segmentation.model.module import SegmentationModule
+
+    known_sources()  # jsonargparse finds them by name once they are imported
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--seed_everything", type=bool | int, default=0)
+    parser.add_argument("--ckpt_path", type=str | None)
+    parser.add_argument("--allow_seen", type=bool, default=False)
+    parser.add_class_arguments(Trainer, "trainer")
+    parser.add_class_arguments(Checkpoints, "checkpoint")
+    parser.add_class_arguments(SegmentationDataModule, "data")
+    parser.add_class_arguments(SegmentationModule, "model", skip={"classes", "in_channels"})
+    try:
+        parsed = parser.parse_args(["--config", str(config)])
+    except ArgumentError as error:
+        raise InputError(f"{config}: {error}") from error
+    only = ArgumentParser()
+    only.add_class_arguments(SegmentationDataModule, "data")
+    data: SegmentationDataModule = only.instantiate(Namespace(data=parsed.data)).data  # type: ignore[no-untyped-call] # jsonargparse's
+    linked = {"classes": data.classes, "in_channels": data.in_channels, "encoder_weights": None}
+    SegmentationModule(**(parsed.model.as_dict() | linked))
+    return data
+
+
+def _nothing(reading: _Reading) -> Problem:
+    return Problem(f"none of the {len(reading.samples)} samples has a mask; training and scoring need labelled samples")
+
+
+def _text_of(config: Path) -> str:
+    try:
+        return config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {config} cannot be read ({error}); give a YAML file") from error
+
+
+def _new_folder(out: Path | None, name: str) -> Path:
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
+        return out
+    number, folder = 1, Path(f"check-{name}")
+    while folder.exists():
+        number += 1
+        folder = Path(f"check-{name}-{number}")
+    return folder
+
+
+def _seen(detected: Detected) -> dict[str, str]:
+    seen = {detected.layout.source: detected.layout.seen}
+    if detected.layout.notes:
+        seen["note"] = "; ".join(detected.layout.notes)
+    return seen | _reasons(detected)
+
+
+def _reasons(detected: Detected) -> dict[str, str]:
+    """Those of the arguments that say more than the layout's."""
+    return {name: why for name, why in detected.reasons.items() if why != detected.layout.seen}
+
+
+def _plain(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"fault": problem.fault, "files": list(problem.files), "cure": problem.cure} for problem in problems]
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """The report as JSON has it."""
+    facts, classes = report.facts, report.classes
+    return {
+        "trains": report.trains,
+        "place": report.place,
+        "problems": _plain(report.problems),
+        "warnings": _plain(report.warnings),
+        "recognised": report.seen,
+        "classes": None if classes is None else classes.to_dict(),
+        "facts": None
+        if facts is None or classes is None
+        else {
+            "samples": facts.count,
+            "sizes": [{"height": size[0], "width": size[1], "images": count} for size, count in facts.sizes.items()],
+            "channels": facts.channels,
+            "dtypes": facts.dtypes,
+            "class_pixels": dict(zip(classes.names, facts.class_pixels, strict=True)),
+            "class_images": dict(zip(classes.names, facts.class_images, strict=True)),
+            "ignored": facts.ignored,
+            "one_class": facts.one_class,
+            "intensity": [
+                {
+                    "min": one.lowest,
+                    "max": one.highest,
+                    "mean": one.mean,
+                    "std": one.std,
+                    "percentiles": one.percentiles,
+                }
+                for one in facts.intensity
+            ],
+        },
+        "split": report.split,
+        "config": yaml.safe_load(report.config) if report.config else None,
+    }
+
+
+def _text(report: Report, out: Path) -> str:
+    """The report as a terminal has it."""
+    lines = [f"{name}: {text}" for name, text in report.seen.items()]
+    if report.facts is not None and report.classes is not None:
+        facts = report.facts
+        sizes = [f"{height}x{width}" for height, width in facts.sizes]
+        lines += [
+            f"images: {facts.count} labelled, {', '.join(sizes[:3])}{f' and {len(sizes) - 3} other sizes' if len(sizes) > 3 else ''}, "
+            f"{'/'.join(map(str, facts.channels))} channel{'' if list(facts.channels) == [1] else 's'}, {'/'.join(facts.dtypes)}",
+            "classes:",
+            *(
+                f"  {name}: {percent(pixels)} of the pixels, in {percent(images)} of the images"
+                for name, pixels, images in zip(
+                    report.classes.names, facts.class_pixels, facts.class_images, strict=True
+                )
+            ),
+        ]
+    if report.split is not None:
+        lines.append("split: " + ", ".join(f"{len(ids)} {name}" for name, ids in report.split.items()))
+    for title, problems in (("problem", report.problems), ("warning", report.warnings)):
+        lines += [f"{title}: {problem}" for problem in problems]
+    lines.append(f"page: {out / PAGE}")
+    verdict = "a training would run" if report.trains else "a training would fail or learn nothing"
+    lines.append(
+        f"{verdict}: {_counted(report.problems, 'problem')}, {_counted(report.warnings, 'warning')}"
+        + ("" if report.trains else "; mend them and check again")
+    )
+    if report.trains:
+        lines += ["next:", *(f"  {command}" for command in report.commands)]
+    return "\n".join(lines)
+
+
+def _counted(problems: Sequence[Problem], word: str) -> str:
+    return f"{len(problems)} {word}{'' if len(problems) == 1 else 's'}"

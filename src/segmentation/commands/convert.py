@@ -1,0 +1,360 @@
+"""``convert``: a data set of any source -> index masks, COCO or labelme files."""
+
+import importlib
+import json
+import os
+import pkgutil
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import MofNCompleteColumn, Progress
+
+from segmentation.data import sources
+from segmentation.data.class_tables import NOT_CLASSES
+from segmentation.data.masks import UnknownValuesError, unknown_values
+from segmentation.data.polygons import area, encode_runs, trace
+from segmentation.data.problems import DataError, FileError, grouped
+from segmentation.data.reading import read_pixels
+from segmentation.data.source import Sample, Source
+from segmentation.data.sources.coco import BACKGROUND
+from segmentation.data.sources.folder import FolderSource
+from segmentation.data.sources.labelme import IGNORED
+from segmentation.data.splits import write_split
+from segmentation.errors import InputError
+from segmentation.inference.classes import Classes
+
+Form = Literal["masks", "coco", "labelme"]
+
+IGNORED_COLOR = (224, 224, 192)
+"""What PASCAL VOC paints ignored pixels with."""
+
+
+def convert(
+    *,
+    out: Path,
+    to: Form,
+    root: Path | None = None,
+    config: Path | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    classes: list[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Rewrite the labelled images of a data set in another form; images are copied as they are.
+
+    The data set is --root, a folder whose form is recognised; or --config, a config with data.source; or
+    --images with --masks, for example the index masks that predict wrote. Masks and outlines in these forms
+    stand for exactly the same pixels.
+
+    Args:
+        out: Folder to write to.
+        to: masks: images/, masks/ (PNG of class indices with a palette) and classes.json. coco: images/ and
+            annotations.json, an annotation for each connected component. labelme: a JSON file beside each
+            image. Class 0 is background and has no outlines.
+        root: Folder of the data set.
+        config: A YAML file with data.source, such as the config.yaml of a run.
+        images: Folder or pattern of images.
+        masks: Folder or pattern of their masks.
+        classes: Names in the order of the mask values, with images and masks.
+        overwrite: Replace files of an earlier conversion; others in the folder are kept.
+
+    Raises:
+        InputError: For a data set that is not in order, and for results that exist.
+    """
+    source = _source(root, config, images, masks, classes)
+    samples = [sample for sample in source.samples() if sample.masks]
+    if not samples:
+        raise InputError("none of the samples has a mask; there is nothing to convert")
+    targets = [_target(sample, out, to) for sample in samples]
+    _check_results(samples, targets, out, to, overwrite=overwrite)
+    _check_samples(source, samples)
+    with _writing(out), Progress(*_COLUMNS) as progress:
+        document = _Document(source)
+        for sample, target in progress.track(list(zip(samples, targets, strict=True)), description="write"):
+            mask = source.read_mask(sample)
+            target.image.parent.mkdir(parents=True, exist_ok=True)
+            _write_image(source, sample, target.image)
+            if to == "masks":
+                _write_index(target.labels, mask, source.classes)
+            elif to == "labelme":
+                _write_json(target.labels, _labelme(target.image, mask, source.classes))
+            else:
+                document.add(target.image.relative_to(out / "images").as_posix(), mask)
+        if to == "masks":
+            stored = source.classes.to_dict()
+            _write_json(out / "classes.json", {"classes": stored.pop("names"), **stored})
+        elif to == "coco":
+            _write_json(out / "annotations.json", document.content())
+        split = _write_split(source, samples, out)
+    _tell(source, samples, out, to, split=split)
+
+
+_COLUMNS = (*Progress.get_default_columns(), MofNCompleteColumn())
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a sample goes: its image, and the file of its labels (COCO: that of all samples)."""
+
+    image: Path
+    labels: Path
+
+
+def _source(
+    root: Path | None, config: Path | None, images: str | None, masks: str | None, classes: list[str] | None
+) -> Source:
+    if (root is None) + (config is None) + (images is None and masks is None) != 2:
+        raise InputError("give the data set once: --root FOLDER, --config FILE, or --images with --masks")
+    if classes is not None and images is None:
+        raise InputError("--classes go with --images and --masks; another data set has its own")
+    if config is not None:
+        return _of_config(config)
+    if root is not None:
+        from segmentation.data.checking.detect import source_of
+
+        detected: Source = source_of(root)
+        return detected
+    if images is None or masks is None:
+        raise InputError("--images and --masks go together; give both")
+    full = [str(Path(text).resolve()) for text in (images, masks)]
+    common = os.path.commonpath(full)
+    below = [Path(text).relative_to(common).as_posix() for text in full]
+    return FolderSource(common, classes, images=below[0], masks=below[1])
+
+
+def _of_config(path: Path) -> Source:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    # every file in data/sources/ is known by the name of its class
+    for module in pkgutil.iter_modules(sources.__path__):
+        importlib.import_module(f"{sources.__name__}.{module.name}")
+    try:
+        stored = yaml.safe_load(path.read_text())
+        given = stored["data"]["source"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no config with data.source ({error!r}); give a config of fit") from error
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Source, "source", required=True)
+    try:
+        source: Source = parser.instantiate(parser.parse_object({"source": given})).source
+    except ArgumentError as error:
+        raise InputError(f"{path}: {error}") from error
+    source.prepare()
+    return source
+
+
+def _target(sample: Sample, out: Path, to: Form) -> Target:
+    suffix = sample.images[0].path.suffix if _is_file(sample) else ".tif"
+    if to == "labelme":
+        return Target(out / f"{sample.id}{suffix}", out / f"{sample.id}.json")
+    labels = out / "masks" / f"{sample.id}.png" if to == "masks" else out / "annotations.json"
+    return Target(out / "images" / f"{sample.id}{suffix}", labels)
+
+
+def _is_file(sample: Sample) -> bool:
+    """Whether the image is one whole file, which can be copied as it is."""
+    return len(sample.images) == 1 and sample.images[0].page is None and sample.images[0].path.is_file()
+
+
+def _check_results(samples: list[Sample], targets: list[Target], out: Path, to: Form, *, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give a folder as --out")
+    paths = {path for target in targets for path in (target.image, target.labels)} | {out / "split.json"}
+    if to == "masks":
+        paths.add(out / "classes.json")
+    read = {part.path.resolve() for sample in samples for part in (*sample.images, *sample.masks)}
+    onto = sorted(path for path in paths if path.resolve() in read)
+    if onto:
+        raise InputError(f"{onto[0]} is a file of the data set and would be overwritten; give another --out")
+    existing = sorted(path for path in paths if path.exists())
+    if existing and not overwrite:
+        raise InputError(
+            f"{len(existing)} files exist, such as {existing[0]}; nothing overwritten. Give another --out, or "
+            "--overwrite true"
+        )
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{error.filename or out} cannot be written ({error.strerror}); give another --out") from error
+
+
+def _check_samples(source: Source, samples: list[Sample]) -> None:
+    """Read everything once, so that what is wrong is told at once and before the first file is written."""
+    faults: list[InputError] = []
+    with Progress(*_COLUMNS) as progress:
+        for sample in progress.track(samples, description="check"):
+            try:
+                image = read_pixels(sample.images[0]) if _is_file(sample) else source.read_image(sample)
+                mask = source.read_mask(sample)
+                if image.shape[:2] != mask.shape:
+                    raise FileError(
+                        sample.images[0] if sample.images else sample.id,
+                        f"is {image.shape[0]}x{image.shape[1]} (HxW), its mask {mask.shape[0]}x{mask.shape[1]}",
+                        "they must be of one size",
+                    )
+            except InputError as error:
+                faults.append(error)
+    if faults:
+        values = [error for error in faults if isinstance(error, UnknownValuesError)]
+        raise DataError([*unknown_values(values), *grouped(error for error in faults if error not in values)])
+
+
+def _write_image(source: Source, sample: Sample, path: Path) -> None:
+    if _is_file(sample):
+        shutil.copyfile(sample.images[0].path, path)
+        return
+    pixels = source.read_image(sample)
+    colored = pixels.shape[2] == 3 and pixels.dtype == np.uint8
+    tifffile.imwrite(
+        path,
+        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        photometric="rgb" if colored else "minisblack",
+        planarconfig=None if pixels.shape[2] == 1 else "contig",
+        compression="zlib",
+    )
+
+
+def _write_index(path: Path, mask: NDArray[np.uint8], classes: Classes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(classes)] = classes.colors
+    colors[classes.ignore_index] = IGNORED_COLOR
+    picture = Image.fromarray(mask)
+    picture.putpalette(colors.tobytes())
+    picture.save(path)
+
+
+def _labelme(image: Path, mask: NDArray[np.uint8], classes: Classes) -> dict[str, Any]:
+    """The content of a JSON file of labelme."""
+    shapes = [
+        {
+            "label": IGNORED if index == classes.ignore_index else classes.names[index],
+            "points": corners.tolist(),
+            "group_id": None,
+            "shape_type": "polygon",
+            "flags": {},
+        }
+        for index in _outlined(mask)
+        for corners in trace(mask == index)
+    ]
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image.name,
+        "imageData": None,
+        "imageHeight": mask.shape[0],
+        "imageWidth": mask.shape[1],
+    }
+
+
+class _Document:
+    """A COCO file in the making."""
+
+    def __init__(self, source: Source) -> None:
+        self.classes = source.classes
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+
+    def add(self, name: str, mask: NDArray[np.uint8]) -> None:
+        """An image by its file name, with an annotation for each component of each class."""
+        self.images.append(
+            {"id": len(self.images) + 1, "file_name": name, "height": mask.shape[0], "width": mask.shape[1]}
+        )
+        for index in _outlined(mask):
+            region = mask == index
+            if index == self.classes.ignore_index:
+                x, y = (np.flatnonzero(region.any(axis)) for axis in (0, 1))
+                box = [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
+                # a crowd region is of a category, which says nothing here
+                self._annotate(1, encode_runs(region), float(region.sum()), box, crowd=True)
+                continue
+            for corners in trace(region):
+                low, high = corners.min(0), corners.max(0)
+                outline = [corners.ravel().tolist()]
+                self._annotate(index, outline, area(corners), [*low, *(high - low)], crowd=False)
+
+    def _annotate(self, category: int, segmentation: Any, area: float, box: list[Any], *, crowd: bool) -> None:
+        self.annotations.append(
+            {
+                "id": len(self.annotations) + 1,
+                "image_id": len(self.images),
+                "category_id": category,
+                "segmentation": segmentation,
+                "area": area,
+                "bbox": [float(value) for value in box],
+                "iscrowd": int(crowd),
+            }
+        )
+
+    def content(self) -> dict[str, Any]:
+        """The file: images, annotations, categories."""
+        names = enumerate(self.classes.names[1:], start=1)
+        categories = [{"id": index, "name": name, "supercategory": ""} for index, name in names]
+        return {"images": self.images, "annotations": self.annotations, "categories": categories}
+
+
+def _outlined(mask: NDArray[np.uint8]) -> list[int]:
+    return [int(index) for index in np.unique(mask) if index != 0]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _write_split(source: Source, samples: list[Sample], out: Path) -> bool:
+    """Save the data set's own lists as a split, where they say what trains and what validates."""
+    labelled = {sample.id for sample in samples}
+    lists = {name: [id for id in ids if id in labelled] for name, ids in (source.lists() or {}).items()}
+    if not lists.get("train") or not lists.get("val"):
+        return False
+    write_split(out / "split.json", {"train": lists["train"], "val": lists["val"], "test": lists.get("test", [])})
+    return True
+
+
+def _tell(source: Source, samples: list[Sample], out: Path, to: Form, *, split: bool) -> None:
+    """What was written, and the command that trains on it."""
+    classes = source.classes
+    kind, written = {
+        "masks": ("FolderSource", f"{out}/images, {out}/masks and {out}/classes.json"),
+        "coco": ("CocoSource", f"{out}/images and {out}/annotations.json"),
+        "labelme": ("LabelmeSource", f"JSON files beside the images in {out}"),
+    }[to]
+    command = f"python -m segmentation fit --data.source {kind} --data.source.root {shlex.quote(str(out))}"
+    if to == "masks" and not any(name.lower() in NOT_CLASSES for name in classes.names):
+        command += " --data.source.classes classes.json"
+    elif to != "coco":
+        names = classes.names if to == "masks" else classes.names[1:]
+        command += f" --data.source.classes {shlex.quote(json.dumps(names))}"
+    if to == "masks" and classes.binary and classes.ignore_index == 255:
+        # else masks with 255 and no 1 would be taken for masks of 0 and 255
+        command += " --data.source.mask_values '{0: 0, 1: 1, 255: 255}'"
+    if classes.ignore_index != 255:
+        command += f" --data.source.ignore_index {classes.ignore_index}"
+    if source.in_channels != 3:
+        command += f" --data.source.in_channels {source.in_channels}"
+    if split:
+        command += f" --data.split_file {shlex.quote(str(out / 'split.json'))}"
+    print(f"{len(samples)} samples of the classes {', '.join(classes.names)}: {written}")
+    if to != "masks" and classes.names[0] != BACKGROUND:
+        print(f"Class 0, {classes.names[0]}, has no outlines and comes back as {BACKGROUND}.")
+    if source.lists() and not split:
+        print("The data set's own lists lack train or val and were not written.")
+    print(f"  {command}")

@@ -1,0 +1,175 @@
+"""A folder -> the source that reads it, with every argument it needs."""
+
+import importlib
+import inspect
+import pkgutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segmentation.data import sources
+from segmentation.data.checking.layouts import Layout, find
+from segmentation.data.checking.values import Meaning, meaning, peek
+from segmentation.data.class_tables import ClassTable, read_class_table
+from segmentation.data.problems import DataError
+from segmentation.data.reading import Part, read_pixels
+from segmentation.data.source import Sample, Source
+from segmentation.errors import InputError
+
+_READ = 8
+"""Images whose channels are looked at."""
+
+SETTLE = (
+    "say which with a config of your own (data.source.class_path and its init_args; fit --data.source.help FolderSource "
+    "lists them), or give as root the folder that holds only the data set that is meant"
+)
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What reads a folder.
+
+    Attributes:
+        layout: How its files lie.
+        meaning: What the masks' values mean; None where the source knows it.
+        arguments: All of the source's, with ``root``; plain values.
+        source: The source itself.
+        reasons: Argument -> one sentence why, where there is something to say.
+    """
+
+    layout: Layout
+    meaning: Meaning | None
+    arguments: dict[str, Any]
+    source: Source
+    reasons: dict[str, str]
+
+
+def known_sources() -> dict[str, type[Source]]:
+    """Every source in ``data/sources/`` by the name of its class."""
+    found: dict[str, type[Source]] = {}
+    for module in pkgutil.iter_modules(sources.__path__):
+        content = vars(importlib.import_module(f"{sources.__name__}.{module.name}"))
+        found |= {
+            name: value
+            for name, value in content.items()
+            if inspect.isclass(value) and issubclass(value, Source) and not inspect.isabstract(value)
+        }
+    return found
+
+
+def source_of(root: Path) -> Source:
+    """The source that reads a folder.
+
+    Raises:
+        InputError: When nothing is recognised or several things are, with what was seen and what settles it.
+    """
+    return describe(root).source
+
+
+def describe(root: Path) -> Detected:
+    """Recognise a folder, and look into some images and masks for what the names do not say.
+
+    Raises:
+        InputError: As ``source_of``, and when nothing can be made of the masks' values.
+    """
+    layout = _unique(Path(root))
+    known = known_sources()[layout.source]
+    accepted = inspect.signature(known).parameters
+    folder = Path(root).expanduser() / layout.below
+    arguments: dict[str, Any] = {"root": str(folder), **layout.arguments}
+    table = None if layout.table is None else read_class_table(layout.table)
+    reasons: dict[str, str] = {name: layout.seen for name in ("images", "masks", "annotations") if name in arguments}
+    if (
+        layout.source == "VOCSource"
+        and table is not None
+        and layout.table is not None
+        and _is_own(layout.table, folder)
+    ):
+        arguments["classes"] = list(table.names)
+        reasons["classes"] = f"the names in {layout.table.name}"
+    samples = _samples(known(**arguments))
+    if "in_channels" in accepted:
+        channels, why = _channels(samples)
+        arguments["in_channels"], reasons["in_channels"] = channels, why
+    read = _meaning(samples, arguments, table) if "mask_values" in accepted else None
+    if read is not None:
+        arguments |= read.arguments
+        reasons |= read.reasons
+    return Detected(layout, read, arguments, known(**arguments), reasons)
+
+
+def _unique(root: Path) -> Layout:
+    layouts = find(root)
+    if not layouts:
+        raise InputError(
+            f"{root} is not recognised: no images with masks whose names go together, no COCO, labelme, PASCAL VOC or "
+            f"Cityscapes files, no stack with labels. Put the images into images/ and masks of the same names into "
+            f"masks/, or {SETTLE}"
+        )
+    if len(layouts) > 1:
+        told = "".join(
+            f"\n  {layout.seen}" + (f" in {layout.below}/" if layout.below and layout.below not in layout.seen else "")
+            for layout in layouts[:10]
+        )
+        raise InputError(f"{root} can be read in {len(layouts)} ways:{told}\n{SETTLE[:1].upper()}{SETTLE[1:]}")
+    return layouts[0]
+
+
+def _is_own(table: Path, folder: Path) -> bool:
+    return table.parent == folder
+
+
+def _samples(source: Source) -> list[Sample]:
+    """Those in order; what is wrong with the rest is told by the survey."""
+    try:
+        return source.samples()
+    except DataError as error:
+        return list(error.samples)
+
+
+def _meaning(samples: Sequence[Sample], arguments: dict[str, Any], table: ClassTable | None) -> Meaning | None:
+    masks = [part for sample in samples for part in sample.masks]
+    if not masks:
+        return None
+    if "{class}" not in str(arguments.get("masks")):
+        return meaning(peek(masks), table)
+    seen = peek(masks)
+    reason = {"classes": "a folder or name of masks for each class, after the background"}
+    if set(seen.pixels) <= {0, 1, 255}:
+        return Meaning({"classes": arguments["classes"]}, reason)
+    read = meaning(seen, None)  # of one class: background and foreground
+    kept = {name: value for name, value in read.arguments.items() if name == "mask_values"}
+    return Meaning({"classes": arguments["classes"], **kept}, {**read.reasons, **reason})
+
+
+def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
+    """The channels that most images have, a grey image stored as RGB as one when all that are seen are grey."""
+    step = max(1, len(samples) // _READ)
+    stored, least = Counter[int](), Counter[int]()
+    for sample in list(samples)[::step][:_READ]:
+        try:
+            kinds = [_kind(part) for part in sample.images]
+        except (InputError, OSError):
+            continue
+        stored[sum(kind[0] for kind in kinds)] += 1
+        least[sum(kind[1] for kind in kinds)] += 1
+    if not stored:
+        return 3, "assumed: none of the images looked at can be read"  # the survey names the files
+    if len(least) == 1:
+        channels = next(iter(least))
+        grey = " (grey, stored as RGB)" if channels not in stored else ""
+        return channels, f"{channels} channel{'s' if channels > 1 else ''}{grey} in the images looked at"
+    channels = stored.most_common(1)[0][0]
+    return channels, f"most of the images looked at have {channels}; others have {', '.join(map(str, sorted(stored)))}"
+
+
+def _kind(part: Part) -> tuple[int, int]:
+    """Channels without an opaque alpha, and 1 where they are all equal."""
+    pixels = read_pixels(part)
+    if pixels.shape[2] in (2, 4):
+        full = {"u": 2 ** (8 * pixels.dtype.itemsize) - 1}.get(pixels.dtype.kind, 1)
+        pixels = pixels[..., :-1] if (pixels[..., -1] == full).all() else pixels
+    count = pixels.shape[2]
+    return count, 1 if count == 3 and (pixels == pixels[..., :1]).all() else count

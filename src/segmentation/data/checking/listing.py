@@ -1,0 +1,121 @@
+"""Every file below a folder, listed once, and a look into a few of them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from segmentation.data.masks import LOSSY_SUFFIXES
+from segmentation.data.reading import Part, is_image, pages, read_values
+from segmentation.errors import InputError
+
+LIMIT = 500_000
+"""Files that are listed at most; a folder of more is more than one data set."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one image file is like.
+
+    Attributes:
+        distinct: Different values or colours among at most 65,536 evenly strided pixels.
+        channels: 1 for grey and palette images.
+        lossy: Whether its format alters values.
+        size: Height and width in pixels.
+        pages: More than 1 for a stack.
+    """
+
+    distinct: int
+    channels: int
+    lossy: bool
+    size: tuple[int, int]
+    pages: int
+
+    @property
+    def mask_like(self) -> bool:
+        """Whether a mask looks like this."""
+        return self.distinct <= 64
+
+
+@dataclass
+class Listing:
+    """The files below a root, hidden ones left out.
+
+    Attributes:
+        root: The folder.
+        images: Names of the image files of each folder, by its path below the root (``""`` is the root).
+        others: The same for all other files.
+        folders: Every folder's path below the root.
+    """
+
+    root: Path
+    images: dict[str, list[str]] = field(default_factory=dict)
+    others: dict[str, list[str]] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    _looks: dict[str, Look | None] = field(default_factory=dict)
+
+    def look(self, file: str) -> Look | None:
+        """Look into one file, given below the root; None when it cannot be read."""
+        if file not in self._looks:
+            self._looks[file] = _look(self.root / file)
+        return self._looks[file]
+
+    def typical(self, files: Sequence[str]) -> Look | None:
+        """The look with the median number of values among the readable of up to five files."""
+        looks = [look for file in spread(sorted(files), 5) if (look := self.look(file)) is not None]
+        return sorted(looks, key=lambda look: look.distinct)[len(looks) // 2] if looks else None
+
+
+def list_files(root: Path) -> Listing:
+    """Walk through a folder; what cannot be entered is passed over."""
+    listing = Listing(root)
+    seen: set[str] = set()
+    count = 0
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or count > LIMIT:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        below = "" if Path(folder) == root else PurePosixPath(Path(folder).relative_to(root)).as_posix()
+        listing.folders.append(below)
+        count += len(names)
+        for name in sorted(names):
+            if not name.startswith("."):
+                kind = listing.images if is_image(Path(name)) else listing.others
+                kind.setdefault(below, []).append(name)
+    return listing
+
+
+def spread(files: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` of them, evenly spread."""
+    if len(files) <= count:
+        return list(files)
+    return [files[index * (len(files) - 1) // max(count - 1, 1)] for index in range(count)]
+
+
+def join(folder: str, name: str) -> str:
+    """A path below the root."""
+    return f"{folder}/{name}" if folder else name
+
+
+def shown(text: str) -> str:
+    """A name as it can be printed, whatever bytes it holds."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _look(path: Path) -> Look | None:
+    try:
+        count = pages(path)
+        values = read_values(Part(path, 0 if count > 1 else None))
+    except (InputError, OSError):
+        return None
+    height, width = values.shape[:2]
+    channels = 1 if values.ndim == 2 else values.shape[2]
+    pixels = values.reshape(height * width, channels)
+    pixels = pixels[:: max(1, len(pixels) // 65_536)]
+    distinct = len(np.unique(pixels, axis=0)) if channels > 1 else len(np.unique(pixels))
+    return Look(distinct, channels, path.suffix.lower() in LOSSY_SUFFIXES, (height, width), count)

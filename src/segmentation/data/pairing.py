@@ -1,0 +1,180 @@
+"""Which files belong together: patterns of names below a folder."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from segmentation.data.reading import IMAGE_SUFFIXES, is_image
+from segmentation.errors import InputError
+
+SPLIT_WORDS = {
+    "train": ("training", "train", "tr"),
+    "val": ("validation", "valid", "val", "dev"),
+    "test": ("testing", "test", "ts"),
+}
+"""What folders of a split are called, in any case; the longest first."""
+
+_WORD = {word: name for name, words in SPLIT_WORDS.items() for word in words}
+_PLACEHOLDERS = {
+    "{stem}": r"(?P<stem>.+)",
+    "{split}": f"(?P<split>(?i:{'|'.join(_WORD)}))",
+    "{class}": r"(?P<class>[^/]+)",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a file's name says.
+
+    Attributes:
+        stem: What image and mask have in common.
+        split: ``train``, ``val``, ``test``, or empty.
+        name: Of the class, or empty.
+    """
+
+    stem: str
+    split: str = ""
+    name: str = ""
+
+    @property
+    def sample(self) -> str:
+        """The id of the sample."""
+        return f"{self.split}/{self.stem}" if self.split else self.stem
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Names of files below a folder.
+
+    ``images`` is ``images/{stem}``: every image below that folder. ``{stem}`` is what image and mask share,
+    sub-folders included; ``{split}`` a folder name such as train, val, Testing; ``{class}`` that of a class.
+    Instead, a regular expression with a group ``(?P<stem>...)``. A file suffix is left out, or stated when only
+    that format is meant. A path with a suffix and no placeholder is that one file.
+
+    Attributes:
+        root: Folder that the pattern begins in.
+        text: The pattern.
+        setting: Where it stands in a config, for messages.
+    """
+
+    root: Path
+    text: str
+    setting: str
+
+    def __post_init__(self) -> None:
+        self.expression  # noqa: B018 - a wrong one is told at once
+
+    @property
+    def regular(self) -> bool:
+        """Whether it is a regular expression."""
+        return "(?P<stem>" in self.text
+
+    @cached_property
+    def full(self) -> str:
+        """With a placeholder for the files of a plain folder."""
+        if self.regular or "{stem}" in self.text or self.literal:
+            return self.text
+        return str(PurePosixPath(self.text) / "{stem}")
+
+    @property
+    def literal(self) -> bool:
+        """Whether it is the path of one file."""
+        return "{" not in self.text and not self.regular and self._has_suffix(self.text)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The deepest folder that all its files are in."""
+        parts = PurePosixPath(self.full).parts[:-1]
+        fixed = 0
+        while fixed < len(parts) and not re.search(r"[{}()?*+\\\[\]|^$]", parts[fixed]):
+            fixed += 1
+        return self.root.joinpath(*parts[:fixed])
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        """Matches paths relative to ``root``, without their suffix unless the pattern states one."""
+        text = str(PurePosixPath(self.full))
+        if not self.regular:
+            pieces = re.split(r"(\{[^}]*\})", text)
+            unknown = [piece for piece in pieces[1::2] if piece not in _PLACEHOLDERS]
+            if unknown:
+                raise InputError(
+                    f"{self.setting} {self.text!r}: {unknown[0]} is unknown; there are {', '.join(_PLACEHOLDERS)}"
+                )
+            seen: set[str] = set()
+            text = ""
+            for piece in pieces:
+                # a placeholder that comes again means the same text
+                repeated = (
+                    f"(?P={piece[1:-1]})"
+                    if piece in seen and piece in _PLACEHOLDERS
+                    else _PLACEHOLDERS.get(piece, re.escape(piece))
+                )
+                text += repeated
+                seen.add(piece)
+        try:
+            return re.compile(text)
+        except re.error as error:
+            raise InputError(f"{self.setting} {self.text!r} is no regular expression ({error})") from error
+
+    def same(self, other: "Pattern") -> bool:
+        """Whether both are the same files."""
+        return (self.root, PurePosixPath(self.full)) == (other.root, PurePosixPath(other.full))
+
+    @property
+    def weight(self) -> int:
+        """How much of it is fixed; a file that fits two patterns is of the heavier one."""
+        return len(re.sub(r"\{[^}]*\}|\(\?P<stem>.*?\)", "", self.full))
+
+    def key(self, path: Path) -> Key | None:
+        """What a file's name says; None when the pattern does not fit it."""
+        name = path if self.literal or self._has_suffix(self.full) else path.with_name(path.stem)
+        found = self.expression.fullmatch(Path(os.path.relpath(name, self.root)).as_posix())
+        if found is None:
+            return None
+        groups = found.groupdict()
+        split = _WORD.get((groups.get("split") or "").lower(), "")
+        return Key(groups.get("stem") or path.stem, split, groups.get("class") or "")
+
+    def files(self) -> Iterator[Path]:
+        """Images in its folder and below, hidden ones passed over; folders behind links too."""
+        if self.literal:
+            yield from [self.root / self.text] if (self.root / self.text).is_file() else []
+            return
+        seen: set[str] = set()
+        for here, folders, names in os.walk(self.folder, followlinks=True):
+            real = os.path.realpath(here)
+            if real in seen:  # a link to a folder above
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (path for name in names if is_image(path := Path(here, name)))
+
+    def _has_suffix(self, text: str) -> bool:
+        return text.lower().endswith(IMAGE_SUFFIXES)
+
+
+def collect(pattern: Pattern, others: Iterable[Pattern] = ()) -> dict[Key, list[Path]]:
+    """The files of a pattern by what their names say; more than one where only their suffixes differ.
+
+    Args:
+        pattern: Whose files.
+        others: Files that fit one of these better are theirs.
+    """
+    found: dict[Key, list[Path]] = {}
+    heavier = [other for other in others if other.weight > pattern.weight]
+    for path in pattern.files():
+        key = pattern.key(path)
+        if key is not None and not any(other.key(path) for other in heavier):
+            found.setdefault(key, []).append(path)
+    return found
+
+
+def natural(text: str) -> tuple[list[list[tuple[int, str]]], str]:
+    """Sort key: numbers by value, sub-folder by sub-folder; the text itself decides between 01 and 1."""
+    parts = [re.split(r"([0-9]+)", part) for part in text.split("/")]
+    return [[(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in part] for part in parts], text

@@ -1,0 +1,226 @@
+"""The result of ``check`` as one HTML page that needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmentation.data.checking.findings import Facts
+from segmentation.data.problems import Problem
+from segmentation.data.source import Sample, Source
+from segmentation.data.splits import Split
+from segmentation.data.survey import Record, class_pixels
+from segmentation.errors import InputError
+from segmentation.inference.classes import Classes, overlay, to_rgb
+
+THUMB = 256
+"""Longest side of a picture in pixels."""
+
+PICTURES = 24
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample to look at; the pictures are data URLs.
+
+    Attributes:
+        name: Its id.
+        note: Why it was chosen, and its list.
+        image: As a network would see it, stretched to the range of a screen.
+        mask: In the colours of the classes, ignored pixels hatched.
+        both: The mask over the image.
+    """
+
+    name: str
+    note: str
+    image: str
+    mask: str
+    both: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found.
+
+    Attributes:
+        name: Of the data set.
+        place: What was checked: a folder, or a config.
+        problems: What keeps a training from running or from learning anything.
+        warnings: What its result suffers from.
+        seen: Label -> what was recognised and why.
+        classes: Of the data set; None when it could not be opened.
+        facts: Of the samples that could be read; None when there are none.
+        split: Who trains; None when it is not known.
+        shares: List -> (samples, share of each class in its pixels).
+        config: The text of the config.
+        commands: What to run next.
+    """
+
+    name: str
+    place: str
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    seen: dict[str, str] = field(default_factory=dict)
+    classes: Classes | None = None
+    facts: Facts | None = None
+    split: Split | None = None
+    shares: dict[str, tuple[int, tuple[float, ...]]] = field(default_factory=dict)
+    config: str = ""
+    commands: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training with this config would run and have something to learn."""
+        return not self.problems
+
+
+def shares_of(records: Sequence[Record], split: Split | None) -> dict[str, tuple[int, tuple[float, ...]]]:
+    """List -> how many of its samples were read, and the share of each class in their pixels."""
+    result = {}
+    for name, ids in (split or {}).items():
+        wanted = set(ids)
+        listed = [record for record in records if record.id in wanted]
+        if listed:
+            pixels = class_pixels(listed)
+            result[name] = (len(listed), tuple((pixels / max(1, int(pixels.sum()))).tolist()))
+    return result
+
+
+def chosen(records: Sequence[Record], classes: Classes, count: int = PICTURES) -> dict[str, str]:
+    """Samples to look at -> why: those most likely wrong, those with the rarest classes, and a spread of the rest."""
+    counts = np.stack([record.class_pixels for record in records]).astype(float)
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    picked: dict[str, str] = {}
+
+    def pick(order: Sequence[int] | NDArray[np.intp], note: str, most: int = 2) -> None:
+        for index in list(order)[:most]:
+            picked.setdefault(records[int(index)].id, note)
+
+    deviations = [float((r.squares / r.pixels - (r.sums / r.pixels) ** 2).max()) for r in records]
+    areas = [record.pixels for record in records]
+    if min(areas) < np.median(areas) / 2:
+        pick([int(np.argmin(areas))], "smallest")
+    if max(areas) > np.median(areas) * 2:
+        pick([int(np.argmax(areas))], "largest")
+    pick(np.argsort(deviations, kind="stable"), "least contrast", 1)
+    pick(np.flatnonzero((counts > 0).sum(1) <= 1), "one class only")
+    for index in np.argsort(counts.sum(0), kind="stable")[: count // 3]:
+        if counts[:, index].any():
+            pick([int(np.argmax(shares[:, index]))], f"most {classes.names[index]}")
+    picked = dict(list(picked.items())[: count * 2 // 3])
+    rest = [record.id for record in records if record.id not in picked]
+    spread = np.linspace(0, len(rest) - 1, min(len(rest), count - len(picked))).round().astype(int)
+    return picked | {rest[index]: "" for index in spread}
+
+
+def pictures(source: Source, samples: Sequence[Sample], notes: dict[str, str], split: Split | None) -> list[Picture]:
+    """Read again the samples to look at, one after the other; the memory is that of one."""
+    lists = {key: name for name, ids in (split or {}).items() for key in ids}
+    by_id = {sample.id: sample for sample in samples}
+    return [
+        picture
+        for key, note in notes.items()
+        for picture in _picture(source, by_id[key], ", ".join(filter(None, (lists.get(key, ""), note))))
+    ]
+
+
+def write_page(path: Path, report: Report, pictures: Sequence[Picture] = ()) -> None:
+    """Write the page.
+
+    Raises:
+        InputError: When the file cannot be written.
+    """
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["percent"] = percent
+    templates.filters["number"] = lambda value: f"{value:.4g}"
+    classes = report.classes
+    html = templates.get_template("check.html").render(
+        report=report,
+        pictures=pictures,
+        legend=[] if classes is None else list(zip(classes.names, map(_css, classes.tints), strict=True)),
+        sizes=[] if report.facts is None else _size_bars(report.facts),
+        curves=[] if report.facts is None else list(_curves(report.facts)),
+    )
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}); give another --out") from error
+
+
+def percent(share: float) -> str:
+    """A share 0..1 as a person writes it: 12%, 1.5%, 0.03%; what is there is never 0%."""
+    if share <= 0:
+        return "0%"
+    value = 100 * share
+    if value >= 99.5:
+        return "100%" if share >= 1 else f"{value:.1f}%" if value < 99.95 else "> 99.9%"
+    return f"{value:.0f}%" if value >= 10 else f"{value:.1f}%" if value >= 1 else f"{max(value, 0.01):.2f}%"
+
+
+def _picture(source: Source, sample: Sample, note: str) -> Iterator[Picture]:
+    try:
+        image, labels = source.read_image(sample), source.read_mask(sample)
+    except InputError:  # it changed since it was surveyed
+        return
+    step = max(1, max(labels.shape) // (4 * THUMB))  # a huge image is thinned before it is made viewable
+    shown = Image.fromarray(to_rgb(image[::step, ::step]))
+    shown.thumbnail((THUMB, THUMB), Image.Resampling.BOX)
+    small = np.asarray(Image.fromarray(labels[::step, ::step]).resize(shown.size, Image.Resampling.NEAREST))
+    classes = source.classes
+    painted = Classes(classes.names, classes.tints, classes.ignore_index).paint(small)
+    rows, columns = np.indices(small.shape)
+    hatched = np.where((rows + columns) % 8 < 4, np.uint8(90), np.uint8(170))[..., None]  # no class is of this colour
+    painted = np.where((small == classes.ignore_index)[..., None], hatched, painted)
+    both = overlay(np.asarray(shown), small, classes.tints, opacity=0.5)
+    yield Picture(
+        sample.id, note, _url(shown, "jpeg"), _url(Image.fromarray(painted), "png"), _url(Image.fromarray(both), "jpeg")
+    )
+
+
+def _url(image: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind.upper(), **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _css(color: tuple[int, int, int]) -> str:
+    return "rgb({} {} {})".format(*color)
+
+
+def _size_bars(facts: Facts, most: int = 8) -> list[tuple[str, int, float]]:
+    """(size, images, width of the bar in percent) of the most frequent sizes; the others together."""
+    sizes = [(f"{height} x {width}", count) for (height, width), count in facts.sizes.items()]
+    if len(sizes) > most:
+        rest = sizes[most - 1 :]
+        sizes = [*sizes[: most - 1], (f"{len(rest)} other sizes", sum(count for _, count in rest))]
+    largest = max(count for _, count in sizes)
+    return [(name, count, 100 * count / largest) for name, count in sizes]
+
+
+def _curves(facts: Facts, width: int = 640, height: int = 140) -> Iterator[tuple[str, str]]:
+    """(colour, SVG path) of the intensity histogram of each channel, at most eight."""
+    colors = ["#8a94a3"] if len(facts.intensity) == 1 else ["#e5484d", "#30a46c", "#3e7bfa", "#f5a524", "#8e4ec6"]
+    # one flooded bin (a black border) would press all others flat
+    top = max(float(np.sort(channel.histogram)[-2]) for channel in facts.intensity) * 1.15 or 1.0
+    low = min(channel.bounds[0] for channel in facts.intensity)
+    span = (max(channel.bounds[1] for channel in facts.intensity) - low) or 1.0
+    for index, channel in enumerate(facts.intensity[:8]):
+        edges = np.linspace(*channel.bounds, len(channel.histogram) + 1)
+        points = [f"M{(edges[0] - low) / span * width:.1f},{height}"]
+        for left, right, share in zip(edges[:-1], edges[1:], channel.histogram, strict=True):
+            y = height - min(1.0, share / top) * height
+            points.append(f"L{(left - low) / span * width:.1f},{y:.1f}L{(right - low) / span * width:.1f},{y:.1f}")
+        points.append(f"L{(edges[-1] - low) / span * width:.1f},{height}Z")
+        yield colors[index % len(colors)], "".join(points)

@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmentation.data.checking.detect import describe, known_sources, source_of
+from segmentation.data.sources.folder import FolderSource
+from segmentation.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "labelled", "greatest"),
+    [
+        ("isbi2012", {"in_channels": 1, "mask_values": {0: 0, 255: 1}}, 30, 1),
+        ("isbi2012-png", {"in_channels": 1, "mask_values": {0: 0, 255: 1}}, 30, 1),
+        ("camvid-mini", {"in_channels": 3, "ignore_index": 11}, 150, 11),
+        ("isic2018", {"in_channels": 3, "mask_values": {0: 0, 255: 1}}, 60, 1),
+        ("carvana", {"in_channels": 3, "classes": ["background", "foreground"]}, 5, 1),
+        ("hela-16bit", {"in_channels": 1, "mask_values": "objects"}, 4, 1),
+        ("labelme-voc/data_annotated", {"in_channels": 3}, 3, 255),
+        ("labelme-voc/data_dataset_voc", {}, 3, 255),
+        ("coco", {"in_channels": 3}, 18, 3),
+    ],
+)
+def test_every_real_data_set_is_read_as_detected(
+    shared_data: Path, name: str, arguments: dict[str, Any], labelled: int, greatest: int
+) -> None:
+    found = describe(shared_data / name)
+    assert arguments.items() <= found.arguments.items()
+    samples = [sample for sample in found.source.samples() if sample.masks]
+    assert len(samples) == labelled
+    assert found.source.read_image(samples[0]).shape[2] == found.source.in_channels
+    masks = [found.source.read_mask(sample) for sample in samples[:5]]
+    assert max(int(mask.max()) for mask in masks) == greatest
+
+
+def test_damaged_files_leave_the_layout_and_the_names_of_the_table(shared_data: Path) -> None:
+    found = describe(shared_data / "corrupt-png")
+    assert found.arguments["classes"] == ["background", "obstacle", "road", "sidewalk", "speedbreaker"]
+
+
+def test_the_small_data_set_of_the_tests_is_detected(folder_data: Path) -> None:
+    source = source_of(folder_data)
+    assert isinstance(source, FolderSource)
+    assert len(source.samples()) == 6
+
+
+def test_a_mask_for_each_class_is_read_into_one(tmp_path: Path) -> None:
+    for folder, value in (("images", 90), ("masks/crack", 255), ("masks/rust", 255)):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("1", "2"):
+            pixels = np.zeros((8, 8, 3) if folder == "images" else (8, 8), np.uint8)
+            pixels[:4] = value
+            if folder == "masks/rust":
+                pixels = pixels.T.copy()
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    found = describe(tmp_path)
+    assert found.arguments["classes"] == ["background", "crack", "rust"]
+    assert found.arguments["in_channels"] == 1  # all images are grey, stored as RGB
+    assert np.bincount(found.source.read_mask(found.source.samples()[0]).ravel()).tolist() == [16, 16, 32]
+
+
+def test_every_source_is_known_by_its_name() -> None:
+    assert {"FolderSource", "TiffStackSource", "VOCSource", "CocoSource", "LabelmeSource"} <= known_sources().keys()
+
+
+def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="can be read in 2 ways") as several:
+        source_of(shared_data / "labelme-voc")
+    assert "labelme files" in str(several.value) and "PASCAL VOC" in str(several.value)
+    with pytest.raises(InputError, match="is not recognised") as nothing:
+        source_of(tmp_path)
+    for error in (several, nothing):
+        assert "data.source" in str(error.value) and "give as root the folder" in str(error.value)

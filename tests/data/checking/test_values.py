@@ -1,0 +1,186 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmentation.data.checking.values import Peek, meaning, peek
+from segmentation.data.class_tables import ClassTable, read_class_table
+from segmentation.data.masks import MaskRule
+from segmentation.data.reading import Part, read_values
+from segmentation.errors import InputError
+from segmentation.inference.classes import Classes
+
+
+def of(values: Mapping[Any, int], masks: int = 4, **more: Any) -> Peek:
+    return Peek(masks, dict(values), dict.fromkeys(values, masks), (len(values),) * masks, **more)
+
+
+def written(path: Path, pixels: Any, mode: str | None = None, **options: Any) -> Part:
+    image = Image.fromarray(np.asarray(pixels))
+    (image.convert(mode) if mode else image).save(path, **options)
+    return Part(path)
+
+
+def labels_of(arguments: dict[str, Any], part: Part) -> np.ndarray:
+    """Class indices as a source with these arguments reads them."""
+    classes = Classes(tuple(arguments["classes"]), ignore_index=arguments.get("ignore_index", 255))
+    rule = MaskRule(classes, arguments.get("mask_values"), arguments.get("ignore_unknown", False))
+    return rule.decode(read_values(part), part)
+
+
+TWO = ["background", "foreground"]
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments"),
+    [
+        ((0, 1), {"classes": TWO}),
+        ((0, 255), {"classes": TWO, "mask_values": {0: 0, 255: 1}}),
+        ((0, 38), {"classes": TWO, "mask_values": {0: 0, 38: 1}}),
+        ((0, 1, 2), {"classes": ["background", "class_1", "class_2"]}),
+        ((0, 1, 255), {"classes": TWO, "ignore_index": 255}),
+        ((0, 1, 2, 255), {"classes": ["background", "class_1", "class_2"], "ignore_index": 255}),
+        ((0, 50, 100), {"classes": ["background", "class_1", "class_2"], "mask_values": {0: 0, 50: 1, 100: 2}}),
+        ((0, 128, 255), {"classes": ["background", "class_1", "class_2"], "mask_values": {0: 0, 128: 1, 255: 2}}),
+        ((1, 2, 3), {"classes": ["background", "class_1", "class_2"], "mask_values": {1: 0, 2: 1, 3: 2}}),
+        ((1, 2, 255), {"classes": TWO, "mask_values": {1: 0, 2: 1, 255: 255}, "ignore_index": 255}),
+    ],
+)
+def test_grey_values_without_a_table(values: tuple[int, ...], arguments: dict[str, Any]) -> None:
+    found = meaning(of(dict.fromkeys(values, 100)))
+    assert found.arguments == arguments
+    assert found.reasons.keys() == arguments.keys()
+
+
+NAMES = ("sky", "road", "car")
+
+
+@pytest.mark.parametrize(
+    ("values", "table", "arguments"),
+    [
+        ((0, 1, 2), ClassTable(NAMES), {"classes": list(NAMES)}),
+        ((0, 2), ClassTable(NAMES), {"classes": list(NAMES)}),
+        ((0, 1, 2, 255), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 255}),
+        ((0, 1, 2, 3), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 3}),
+        ((0, 1, 3), ClassTable(NAMES, (0, 1, 3)), {"classes": list(NAMES), "mask_values": {0: 0, 1: 1, 3: 2}}),
+        ((0, 255), ClassTable(("cell", "wall")), {"classes": ["cell", "wall"], "mask_values": {0: 0, 255: 1}}),
+    ],
+)
+def test_grey_values_by_a_table(values: tuple[int, ...], table: ClassTable, arguments: dict[str, Any]) -> None:
+    assert meaning(of(dict.fromkeys(values, 100)), table).arguments == arguments
+
+
+def test_names_without_background_begin_at_1_when_most_pixels_are_0() -> None:
+    found = meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), ClassTable(("cat", "dog", "cow")))
+    assert found.arguments == {"classes": ["background", "cat", "dog", "cow"]}
+
+
+def test_a_table_that_does_not_fit_is_said() -> None:
+    found = meaning(of({0: 10, 7: 10, 90: 10}), ClassTable(NAMES))
+    assert found.arguments["mask_values"] == {0: 0, 7: 1, 90: 2}
+    assert "do not fit" in found.reasons["classes"]
+
+
+def test_masks_of_one_value_have_nothing_to_learn() -> None:
+    with pytest.raises(InputError, match="all the 4 masks looked at hold only the value 0"):
+        meaning(of({0: 100}))
+
+
+def test_values_without_any_structure_are_refused() -> None:
+    with pytest.raises(InputError, match="200 different values"):
+        meaning(of(dict.fromkeys(range(200), 10), connected=0.1))
+    with pytest.raises(InputError, match="different colours"):
+        meaning(of({(n, n + 1, 3): 1 for n in range(200)}))
+
+
+def disc(size: int = 64) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    return ((rows - size / 2) ** 2 + (columns - size / 2) ** 2 < (size / 3) ** 2).astype(np.uint8) * 255
+
+
+def test_jpeg_and_blurred_masks_of_two_levels_are_divided_at_half(tmp_path: Path) -> None:
+    jpeg = written(tmp_path / "a.jpg", disc(), quality=75)
+    small = Image.fromarray(disc(256)).resize((64, 64), Image.Resampling.BILINEAR)
+    blurred = written(tmp_path / "b.png", small)
+    for part in (jpeg, blurred):
+        arguments = meaning(peek([part])).arguments
+        assert arguments == {"classes": TWO, "mask_values": ">=128"}
+        assert np.mean(labels_of(arguments, part) != disc() // 255) < 0.02
+
+
+def test_probabilities_near_0_and_1_are_divided_at_half() -> None:
+    values = {0: 500, 1: 400, **{n / 20: 2 for n in range(1, 20)}}
+    assert meaning(of(values, dtype="float32")).arguments == {"classes": TWO, "mask_values": ">=0.5"}
+    with pytest.raises(InputError, match="they are fractions"):
+        meaning(of({n / 20: 10 for n in range(21)}, dtype="float32"))
+
+
+def test_numbers_of_connected_objects_are_one_class(tmp_path: Path) -> None:
+    ids = np.zeros((60, 60), np.uint16)
+    for number in range(25):
+        row, column = divmod(number, 5)
+        ids[row * 12 : row * 12 + 8, column * 12 : column * 12 + 8] = number + 1
+    part = written(tmp_path / "a.png", ids)
+    seen = peek([part])
+    assert (seen.connected, seen.dtype, seen.distinct) == (1.0, "uint16", (26,))
+    assert meaning(seen).arguments == {"classes": TWO, "mask_values": "objects"}
+    scattered = np.random.default_rng(0).integers(0, 26, (60, 60)).astype(np.uint8)
+    assert meaning(peek([written(tmp_path / "b.png", scattered)])).arguments["classes"][:2] == ["background", "class_1"]
+
+
+PAINTED = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+
+
+def test_colours_are_classes_with_the_names_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ntumor:0,0,255::\nvessel:255,0,0::\n")
+    table = read_class_table(tmp_path / "labelmap.txt")
+    part = written(tmp_path / "a.png", PAINTED[[[0, 1], [2, 2]]])
+    with_table, without = meaning(peek([part]), table), meaning(peek([part]))
+    assert with_table.arguments["classes"] == ["background", "tumor", "vessel"]
+    assert labels_of(with_table.arguments, part).tolist() == [[0, 2], [1, 1]]
+    assert without.arguments["classes"] == ["background", "class_1", "class_2"]
+    assert without.arguments["colors"] == [[0, 0, 0], [0, 0, 255], [255, 0, 0]]
+    assert labels_of(without.arguments, part).tolist() == [[0, 2], [1, 1]]
+
+
+def test_rare_other_colours_are_ignored_and_their_share_is_said() -> None:
+    table = ClassTable(("a", "b"), None, ((0, 0, 0), (255, 0, 0)))
+    found = meaning(of({(0, 0, 0): 900, (255, 0, 0): 90, (254, 0, 0): 10}), table)
+    assert found.arguments["ignore_unknown"] is True
+    assert "1 % of the pixels" in found.reasons["ignore_unknown"]
+
+
+def test_without_black_the_most_common_colour_is_the_background() -> None:
+    found = meaning(of({(9, 9, 0): 100, (1, 2, 3): 10, (4, 5, 6): 10}))
+    assert found.arguments["mask_values"] == {"background": [9, 9, 0], "class_1": [1, 2, 3], "class_2": [4, 5, 6]}
+
+
+def test_grey_stored_as_rgb_is_grey_and_black_among_colours_is_a_colour(tmp_path: Path) -> None:
+    grey = written(tmp_path / "grey.png", disc(), "RGB")
+    assert meaning(peek([grey])).arguments["mask_values"] == {0: 0, 255: 1}
+    black = written(tmp_path / "black.png", np.zeros((2, 2), np.uint8), "RGB")
+    color = written(tmp_path / "color.png", PAINTED[[[0, 1], [2, 2]]])
+    assert peek([black, color]).pixels == {(0, 0, 0): 5, (255, 0, 0): 1, (0, 0, 255): 2}
+
+
+def test_a_peek_counts_pixels_and_masks_and_passes_over_damaged_files(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    parts = [
+        written(tmp_path / "a.png", np.array([[0, 0], [0, 7]], np.uint8)),
+        written(tmp_path / "b.png", np.array([[0, 7], [7, 9]], np.uint8)),
+        Part(tmp_path / "broken.png"),
+    ]
+    seen = peek(parts)
+    assert seen.masks == 2
+    assert seen.pixels == {0: 4, 7: 3, 9: 1}
+    assert seen.holders == {0: 2, 7: 2, 9: 1}
+    assert seen.distinct == (2, 3)
+    assert meaning(peek(parts[2:])).reasons == {"classes": "assumed: none of the masks looked at can be read"}
+
+
+def test_a_peek_is_spread_over_all_masks(tmp_path: Path) -> None:
+    parts = [written(tmp_path / f"{n}.png", np.full((1, 1), n, np.uint8)) for n in range(10)]
+    assert set(peek(parts, 4).pixels) == {0, 3, 6, 9}

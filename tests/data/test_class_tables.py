@@ -1,0 +1,85 @@
+"""Class names, values and colours are read from the files that come with data sets."""
+
+from pathlib import Path
+
+import pytest
+
+from segmentation.data.class_tables import ClassTable, read_class_table
+from segmentation.errors import InputError
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+NAMES = ("background", "car")
+
+
+def written(path: Path, text: str) -> ClassTable:
+    path.write_text(text)
+    return read_class_table(path)
+
+
+def test_a_name_in_a_line(tmp_path: Path) -> None:
+    table = written(tmp_path / "classes.txt", "# scene\nbackground\n\ncar\n")
+    assert (table.names, table.values, table.colors, table.ignored) == (NAMES, (0, 1), None, ())
+
+
+def test_void_between_names_keeps_the_values_of_the_others(tmp_path: Path) -> None:
+    table = written(tmp_path / "classes.txt", "background\nvoid\ncar\n")
+    assert (table.names, table.values, table.ignored) == (NAMES, (0, 2), (1,))
+
+
+def test_labelme_ignore_stands_before_zero(tmp_path: Path) -> None:
+    table = written(tmp_path / "labels.txt", "__ignore__\nbackground\ncar\n")
+    assert (table.names, table.values, table.ignored) == (NAMES, (0, 1), ())
+
+
+def test_cvat_labelmap(tmp_path: Path) -> None:
+    table = written(tmp_path / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:255,0,0::\ncar:0,0,255::\n")
+    assert (table.names, table.colors, table.decodes) == (NAMES, (RED, BLUE), True)
+
+
+def test_camvid_label_colors(tmp_path: Path) -> None:
+    table = written(tmp_path / "label_colors.txt", "255 0 0\tbackground\n0 0 255\tcar\n128 0 0  Void\n")
+    assert (table.names, table.colors, table.ignored) == (NAMES, (RED, BLUE), ((128, 0, 0),))
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", " | "])
+def test_class_dict_of_any_delimiter(tmp_path: Path, mark: str) -> None:
+    rows = [("name", "r", "g", "b"), ("background", "255", "0", "0"), ("car", "0", "0", "255")]
+    table = written(tmp_path / "class_dict.csv", "\n".join(mark.join(row) for row in rows))
+    assert (table.names, table.colors) == (NAMES, (RED, BLUE))
+
+
+def test_roboflow_values_decide_the_order(tmp_path: Path) -> None:
+    table = written(tmp_path / "_classes.csv", "Pixel Value, Class\n7, car\n0, background\n")
+    assert (table.names, table.values) == (NAMES, (0, 7))
+
+
+def test_json_colors_are_to_paint_with(tmp_path: Path) -> None:
+    table = written(
+        tmp_path / "classes.json", '{"classes": ["background", "car"], "colors": [[255, 0, 0], [0, 0, 255]]}'
+    )
+    assert (table.names, table.colors, table.decodes) == (NAMES, (RED, BLUE), False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", ""),
+        ("classes.txt", "only one\n"),
+        ("classes.txt", "twice\ntwice\n"),
+        ("class_dict.csv", "name,r,g,b\na,1,2,300\nb,1,2,3\n"),
+        ("class_dict.csv", "name,r,g,b\na,1\nb,1,2,3\n"),
+        ("_classes.csv", "Pixel Value, Class\nx, a\ny, b\n"),
+        ("classes.json", "{"),
+        ("classes.json", "3"),
+        ("classes.json", '{"a": 1}'),
+    ],
+)
+def test_other_files_are_refused_by_name(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(InputError, match=name):
+        written(tmp_path / name, text)
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_class_table(tmp_path / "classes.txt")

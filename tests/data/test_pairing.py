@@ -1,0 +1,68 @@
+"""Patterns say which files belong together."""
+
+from pathlib import Path
+
+import pytest
+
+from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.errors import InputError
+
+
+def key_of(pattern: str, path: str) -> Key | None:
+    return Pattern(Path("root"), pattern, "data.source.images").key(Path("root", path))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "key"),
+    [
+        ("images", "images/a.png", Key("a")),
+        ("./images/", "images/p1/a.b.tif", Key("p1/a.b")),
+        (".", "a.jpg", Key("a")),
+        ("images/{stem}_mask", "images/a_mask.gif", Key("a")),
+        ("images/{stem}_mask", "images/a.gif", None),
+        ("images/{stem}.png", "images/a.png", Key("a")),
+        ("images/{stem}.png", "images/a.jpg", None),
+        ("images/t{stem}", "images/t07.tif", Key("07")),
+        ("{split}/{stem}", "Training/a.png", Key("a", "train")),
+        ("{split}annot/{stem}", "valannot/a.png", Key("a", "val")),
+        ("{split}/{stem}", "other/a.png", None),
+        ("labels{split}/{stem}", "labelsTr/a.png", Key("a", "train")),
+        ("masks/{class}/{stem}", "masks/nucleus/x/a.png", Key("x/a", "", "nucleus")),
+        (r"img/(?P<stem>\d+)_.*", "img/12_left.png", Key("12")),
+        ("{stem}/{stem}_mask", "a/a_mask.png", Key("a")),
+        ("{stem}/{stem}_mask", "a/b_mask.png", None),
+        ("train-volume.tif", "train-volume.tif", Key("train-volume")),
+    ],
+)
+def test_what_a_name_says(pattern: str, path: str, key: Key | None) -> None:
+    assert key_of(pattern, path) == key
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"), [("images/{name}", "{name} is unknown"), ("a/(?P<stem>[", "no regular expression")]
+)
+def test_a_wrong_pattern_is_told_at_once(pattern: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Pattern(Path("root"), pattern, "data.source.images")
+    assert told in str(caught.value) and "data.source.images" in str(caught.value)
+
+
+def test_a_file_is_of_the_more_exact_pattern(tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png", "b.png"):
+        (tmp_path / name).touch()
+    images, masks = (Pattern(tmp_path, text, "") for text in ("{stem}", "{stem}_mask"))
+    assert set(collect(images, [masks])) == {Key("a"), Key("b")}
+    assert set(collect(masks, [images])) == {Key("a")}
+
+
+def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").touch()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "images")
+    assert set(collect(Pattern(tmp_path, "images", ""))) == {Key("linked/a")}
+
+
+def test_numbers_sort_by_value() -> None:
+    assert sorted(["s10", "s2", "p2/s1", "s1"], key=natural) == ["p2/s1", "s1", "s2", "s10"]
