@@ -19,7 +19,7 @@ from PIL import Image
 Run = Callable[..., int]
 Damage = Callable[[Path, np.random.Generator], None]
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 TINY = "tu-test_resnet.r160_in1k"
 
 
@@ -194,7 +194,7 @@ def train_an_epoch(path: Path) -> None:
     parser = ArgumentParser()
     parser.add_class_arguments(SegmentationDataModule, "data")
     config["data"] |= {"workers": 0, "samples_per_epoch": 8, "crop": 32, "batch_size": 4}
-    data = parser.instantiate_classes(parser.parse_object({"data": config["data"]})).data
+    data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
     data.setup("fit")
     weights = config["model"].get("class_weights")
     model = SegmentationModule(

@@ -1,9 +1,7 @@
 """fit, validate and test: LightningCLI with links from data to model, and a run folder."""
 
-import importlib
 import logging
 import os
-import pkgutil
 import signal
 import sys
 import warnings
@@ -27,16 +25,14 @@ from segmentation.callbacks.finite import StopOnNonFiniteLoss
 from segmentation.callbacks.pictures import Pictures
 from segmentation.callbacks.randomness import StepSeed
 from segmentation.callbacks.tables import ScoreTable, WarnOneClass
-from segmentation.data import sources
 from segmentation.data.datamodule import SegmentationDataModule
+from segmentation.data.source import known_sources
 from segmentation.errors import InputError
 from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
 from segmentation.model.precision import default_precision, usable_precision
 from segmentation.model.predictor import read_checkpoint
 
-# every file in data/sources/ is known to the command line by the name of its class
-for _module in pkgutil.iter_modules(sources.__path__):
-    importlib.import_module(f"{sources.__name__}.{_module.name}")
+known_sources()  # imported, a source is known to the command line by the name of its class
 
 
 def run(args: list[str]) -> int:

@@ -12,7 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.runs import ROOT, run_name
 from segmentation.data.checking import values
-from segmentation.data.checking.detect import Detected, describe, known_sources
+from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.recipe import choose, this_machine, to_yaml
 from segmentation.data.class_tables import read_class_table
@@ -20,7 +20,7 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import Part
-from segmentation.data.source import Sample, Source
+from segmentation.data.source import Sample, Source, known_sources
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
 from segmentation.evaluation.page import Report, chosen, percent, pictures, shares_of, write_page

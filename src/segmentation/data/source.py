@@ -1,5 +1,8 @@
 """What a data set is: its classes, its samples, how one is read. Every data set meets this contract."""
 
+import importlib
+import inspect
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,3 +78,18 @@ class Source(ABC):
         Raises:
             InputError: Naming the file when it cannot be read or holds other values.
         """
+
+
+def known_sources() -> dict[str, type[Source]]:
+    """Every source in ``data/sources/`` by the name of its class, which the command line then knows too."""
+    from segmentation.data import sources  # its modules import this one
+
+    found: dict[str, type[Source]] = {}
+    for module in pkgutil.iter_modules(sources.__path__):
+        content = vars(importlib.import_module(f"{sources.__name__}.{module.name}"))
+        found |= {
+            name: value
+            for name, value in content.items()
+            if inspect.isclass(value) and issubclass(value, Source) and not inspect.isabstract(value)
+        }
+    return found

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.data.checking.detect import describe, known_sources, source_of
+from segmentation.data.checking.detect import describe, source_of
+from segmentation.data.source import known_sources
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
 

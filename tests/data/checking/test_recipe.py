@@ -122,6 +122,13 @@ def test_slices_of_a_stack_validate_as_a_block() -> None:
     assert chosen(samples(3, page=True), facts(channels=1))["data.val_fraction"] == 0.2
 
 
+def test_numbered_grey_images_of_one_size_are_taken_for_slices() -> None:
+    slices = samples(30, "{}")
+    assert chosen(slices, facts(channels=1))["data.folds"] == 5
+    assert "data.folds" not in chosen(slices, facts(channels=3))
+    assert "data.folds" not in chosen([*slices[:7], *slices[8:]], facts(channels=1))
+
+
 def test_a_test_list_needs_enough_samples() -> None:
     assert "data.test_fraction" not in chosen(samples(39), facts())
     assert chosen(samples(40), facts())["data.test_fraction"] == 0.15

@@ -1,21 +1,18 @@
 """A folder -> the source that reads it, with every argument it needs."""
 
-import importlib
 import inspect
-import pkgutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segmentation.data import sources
 from segmentation.data.checking.layouts import Layout, find
 from segmentation.data.checking.values import Meaning, meaning, peek
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
 from segmentation.data.reading import Part, read_pixels
-from segmentation.data.source import Sample, Source
+from segmentation.data.source import Sample, Source, known_sources
 from segmentation.errors import InputError
 
 _READ = 8
@@ -44,19 +41,6 @@ class Detected:
     arguments: dict[str, Any]
     source: Source
     reasons: dict[str, str]
-
-
-def known_sources() -> dict[str, type[Source]]:
-    """Every source in ``data/sources/`` by the name of its class."""
-    found: dict[str, type[Source]] = {}
-    for module in pkgutil.iter_modules(sources.__path__):
-        content = vars(importlib.import_module(f"{sources.__name__}.{module.name}"))
-        found |= {
-            name: value
-            for name, value in content.items()
-            if inspect.isclass(value) and issubclass(value, Source) and not inspect.isabstract(value)
-        }
-    return found
 
 
 def source_of(root: Path) -> Source:

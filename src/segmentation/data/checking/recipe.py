@@ -158,6 +158,7 @@ def _split(labelled: Sequence[Sample], lists: Lists | None, classes: Classes, fa
     units = _units(labelled, group)
     chosen = [] if group is None else [Choice("data.group", group, why)]
     stack = sum(sample.images[0].page is not None for sample in labelled) > len(labelled) / 2
+    stack = stack or (set(facts.channels) == {1} and len(facts.sizes) == 1 and _numbered(labelled))
     if stack and units >= 5 and not own:
         reason = (
             "neighbouring slices look alike: the last fifth validates as a whole, not slices between those trained on"
@@ -184,6 +185,16 @@ def _units(labelled: Sequence[Sample], group: str | None) -> int:
     if group is not None:
         return len({_prefix(sample.id) for sample in labelled})
     return len({sample.group or sample.id for sample in labelled})
+
+
+def _numbered(samples: Sequence[Sample]) -> bool:
+    """Whether the ids are one name with consecutive numbers, as the slices of a volume are."""
+    found = [re.fullmatch(r"(.*?)(\d+)", sample.id) for sample in samples]
+    numbers = sorted(int(match[2]) for match in found if match)
+    alike = len({match[1] for match in found if match}) == 1
+    return (
+        alike and len(numbers) == len(samples) >= 10 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    )
 
 
 def _group(labelled: Sequence[Sample]) -> tuple[str | None, str]:
