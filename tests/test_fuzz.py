@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tifffile
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -177,6 +177,7 @@ def test_check_never_breaks_and_what_it_passes_is_trained(
                 damage(root, random)
         status = run("check", "--root", root, "--out", out)
         assert status in (0, 1)
+        event(f"check ends with {status}")
         if status == 0:
             train_an_epoch(out / "config.yaml")
 
