@@ -63,7 +63,6 @@ class TiffStackSource(FolderSource):
         )
         self.context = context
         self.in_channels = in_channels * (2 * context + 1)
-        self._stacks: dict[str, str] = {}
 
     def _paired(self) -> list[Sample]:
         stacks = super()._paired()
