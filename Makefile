@@ -14,10 +14,12 @@ setup: $(READY)  ## make .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 " + "setup")'
+	@echo "Installing into $(VENV): about 6 GB, some minutes without a word"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+	@echo "Installed. source $(VENV)/bin/activate, or make demo"
 
 demo: $(READY)  ## draw a synthetic EM stack, then fit, test and predict on it; no download
 	$(BIN)/python -m segmentation synthesize --out data/demo --overwrite

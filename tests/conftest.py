@@ -87,6 +87,17 @@ def tiny_fit(run: Callable[..., int]) -> Callable[..., Path]:
     return fit
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with region and EM scores, trained once; for tests that read a run and leave it as it is."""
+    from segmentation.__main__ import main
+
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    arguments = (*SYNTHETIC, *QUICK, "--model.scores", "[region, em]", "--run_folder", folder)
+    assert main(["fit", *map(str, arguments)]) == 0
+    return folder
+
+
 SYNTHETIC = ("--data.source", "SyntheticSource", "--data.source.slices", 6, "--data.source.size", 64)
 """A data set in no file; with folds 3 and fold 2 it trains on slices 0-3 and validates on 4-5."""
 

@@ -176,3 +176,31 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(__main__, "_run", full)
     assert __main__.main(["fit"]) == 1
     assert capsys.readouterr().err == "error: no space left on the disk (runs/metrics.csv); free some\n"
+
+
+def repeated(*fit: str, folds: int = 5, dry: bool = False) -> None:
+    """Note the arguments.
+
+    Args:
+        fit: Handed on.
+        folds: A number.
+        dry: A flag.
+    """
+    NOTED.append((fit, folds, dry))
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], ((), 5, False)),
+        (["--config", "a.yaml", "--folds", "3", "--model.lr=1"], (("--config", "a.yaml", "--model.lr=1"), 3, False)),
+        (["--folds=3", "--flag"], (("--flag",), 3, False)),
+        (["--config", "a.yaml", "--dry", "true"], (("--config", "a.yaml"), 5, True)),
+        (["--dry", "--config", "a.yaml"], (("--config", "a.yaml"), 5, True)),
+    ],
+)
+def test_what_is_not_the_functions_own_is_handed_on(args: list[str], expected: tuple[Any, ...]) -> None:
+    NOTED.clear()
+    entry.call(repeated, args)
+    (called,) = NOTED
+    assert called == expected

@@ -29,7 +29,7 @@ def test_two_processes_score_as_one(tiny_fit: Callable[..., Path], run: Callable
     assert len(list(folder.glob("validate-*"))) == 2  # the second process made no folder of its own
 
 
-def test_two_processes_train_one_run(synthetic, quick) -> None:
+def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) -> None:
     two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp")
     args = (*synthetic, *quick, "--data.samples_per_epoch", 8, *two_processes)
     command = [sys.executable, "-m", "segmentation", "fit", *map(str, args)]
@@ -40,3 +40,11 @@ def test_two_processes_train_one_run(synthetic, quick) -> None:
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4  # 8 draws on 2 processes in batches of 2, twice
+    one_process = ("--trainer.devices", 1, "--trainer.strategy", "auto")
+    assert run("validate", "--ckpt_path", folder / "checkpoints/best.ckpt", *one_process) == 0
+    fitted, validated = (
+        json.loads((place / "scores.json").read_text()) for place in (folder, next(folder.glob("validate-*")))
+    )
+    assert {name: fitted[name] for name in validated if name != "scored"} == pytest.approx(
+        {name: value for name, value in validated.items() if name != "scored"}, abs=1e-6
+    )

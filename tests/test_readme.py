@@ -33,7 +33,7 @@ def test_your_own_images_in_three_commands(run: Run, folder_data: Path, quick) -
     Path("new_images").mkdir()
     Image.fromarray(np.zeros((31, 40, 3), np.uint8)).save("new_images/one.png")
     small = (*quick, "--data.samples_per_epoch", "4")
-    type_all(commands("Your own images in three commands"), run, small)
+    type_all(commands("Your own images in four commands"), run, small)
     assert np.array(Image.open("predictions/labels/one.png")).shape == (31, 40)
 
 

@@ -1,6 +1,7 @@
 """Weights & Biases and TensorBoard, offline."""
 
 import json
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def records(folder: Path) -> dict[str, Any]:
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            found["id"] = record.run.run_id
+            found["id"], found["project"] = record.run.run_id, record.run.project
             for item in record.run.config.update:
                 found["config"][item.key] = json.loads(item.value_json)
         elif kind == "config":
@@ -93,3 +94,19 @@ def test_tensorboard_gets_curves_and_pictures(tiny_fit: Callable[..., Path]) -> 
     events.Reload()
     assert {"train/loss", "val/iou"} <= set(events.Tags()["scalars"])
     assert {"augmentation", "validation"} <= set(events.Tags()["images"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb's own, of its settings
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # wandb leaves its service's pipes to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the same
+def test_a_report_goes_into_the_wandb_run_of_its_checkpoint(tiny_fit: Callable[..., Path], run: Run) -> None:
+    folder = tiny_fit("--trainer.logger", LOGGER)
+    shutil.rmtree(folder / "wandb")  # what is read below is the report's alone
+    assert run("report", "--ckpt_path", folder, "--out", "r", "--wandb") == 0
+    found = records(folder)
+    assert found["id"] == f"SyntheticSource-{folder.name}" and found["project"] == "test"
+    scores = json.loads(Path("r/scores.json").read_text())["scores"]
+    assert found["history"]["report/val/iou/cell"] == scores["iou/cell"]["value"]
+    assert found["history"]["report/val/images/nrows"] == 2
+    assert found["history"]["report/val/pictures/captions"] == ["01", "02"]
+    assert found["history"]["report/val/page/_type"] == "html-file"

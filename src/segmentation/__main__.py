@@ -1,16 +1,17 @@
 """The table of commands. A command's code is imported only when it is called."""
 
 import errno
+import json
 import os
 import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from segmentation import __version__
-from segmentation.errors import InputError
+from segmentation.errors import InputError, nearest_option
 
 TRAINER_COMMANDS = {
     "fit": "train on images and masks",
@@ -19,8 +20,11 @@ TRAINER_COMMANDS = {
 }
 FUNCTION_COMMANDS = {
     "check": "what a data set holds, what is wrong with it, and a config that fits it",
+    "compare": "whether one run is better than another, image by image, from their reports",
     "convert": "rewrite a data set as index masks, COCO or labelme files",
+    "crossval": "fit every fold of a data set, pool the scores, keep the folds as an ensemble",
     "predict": "label images, folders and stacks with a checkpoint",
+    "report": "scores with intervals, curves and pictures of a checkpoint on one page",
     "synthesize": "draw the synthetic EM stack of the demo into a folder",
 }
 """Each is the function of its name in ``commands/<name>.py``."""
@@ -71,7 +75,8 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     """Call a typed function with command-line arguments.
 
     Args:
-        function: Its parameters before ``*`` are lists and become positional, the others ``--name``.
+        function: Its parameters before ``*`` are lists and become positional, those after it ``--name``; ``*names``
+            takes all arguments that are none of its own.
         args: The arguments.
 
     Returns:
@@ -83,8 +88,10 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     from jsonargparse import ArgumentError, ArgumentParser
 
     parameters = signature(function).parameters
-    positional = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    others = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_POSITIONAL]
     flags = [f"--{name}" for name, parameter in parameters.items() if parameter.default is False]
+    lists = [f"--{name}" for name, parameter in parameters.items() if "list[" in str(parameter.annotation)]
     parser = ArgumentParser(
         prog=f"python -m segmentation {function.__name__}",
         description=(function.__doc__ or "").split("Args:")[0],
@@ -92,12 +99,30 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     )
     for name in positional:
         parser.add_argument(name, nargs="+", type=str)
-    parser.add_function_arguments(function, skip=set(positional))
+    parser.add_function_arguments(function, skip={*positional, *others})
+    own = _with_values(args, flags)
+    rest: list[str] = []
+    if others:
+        own, rest = _divided(own, list(parser._option_string_actions))
     try:
-        config = parser.parse_args(_with_values(args, flags))
+        config = parser.parse_args(_with_lists(own, lists, bool(positional)))
     except ArgumentError as error:
-        raise InputError(f"{error} ({parser.prog} --help lists the arguments)") from error
-    return function(**config)
+        meant = nearest_option(str(error), list(parser._option_string_actions))
+        raise InputError(f"{error}{meant} ({parser.prog} --help lists the arguments)") from error
+    return function(*rest, **config)
+
+
+def _divided(args: list[str], options: list[str]) -> tuple[list[str], list[str]]:
+    """A function's own options with their values, and the rest."""
+    own: list[str] = []
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word.split("=")[0] not in options:
+            rest.append(word)
+        else:
+            own += [word] if "=" in word or word in ("-h", "--help") else [word, *islice(words, 1)]
+    return own, rest
 
 
 def _with_values(args: list[str], flags: list[str]) -> list[str]:
@@ -107,6 +132,23 @@ def _with_values(args: list[str], flags: list[str]) -> list[str]:
         for arg, after in zip_longest(args, args[1:], fillvalue="")
         for word in ([arg, "true"] if arg in flags and after.lower() not in ("true", "false") else [arg])
     ]
+
+
+def _with_lists(args: list[str], lists: list[str], needs_words: bool) -> list[str]:
+    """``--ckpt_path a b`` means ``--ckpt_path [a, b]``; but b is an input where inputs are needed and nowhere else."""
+    groups: list[list[str]] = [[]]  # an option and the words up to the next
+    for arg in args:
+        if arg.startswith("--"):
+            groups.append([])
+        groups[-1].append(arg)
+    elsewhere = bool(groups[0]) or any(
+        len(group) > (1 if "=" in group[0] else 2) for group in groups[1:] if group[0] not in lists
+    )
+    for group in groups[1:]:
+        if group[0] in lists and len(group) > 1 and group[1][0:1] not in ("[", "{"):
+            stop = len(group) if elsewhere or not needs_words else 2
+            group[1:stop] = [json.dumps(group[1:stop])]
+    return [word for group in groups for word in group]
 
 
 def _help() -> str:

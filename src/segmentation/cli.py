@@ -1,16 +1,14 @@
 """fit, validate and test: LightningCLI with links from data to model, and a run folder."""
 
-import logging
 import os
 import signal
 import sys
-import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -19,15 +17,20 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmentation.callbacks import runs
+from segmentation.callbacks.calibration import Calibration
 from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
 from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
+from segmentation.callbacks.loggers import place_logger, quieten
 from segmentation.callbacks.pictures import Pictures
+from segmentation.callbacks.progress import ValidationLine
 from segmentation.callbacks.randomness import StepSeed
 from segmentation.callbacks.tables import ScoreTable, WarnOneClass
+from segmentation.data.configured import build
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import known_sources
-from segmentation.errors import InputError
+from segmentation.errors import InputError, nearest_option
+from segmentation.evaluation.scored import seen_samples
 from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
 from segmentation.model.precision import default_precision, usable_precision
 from segmentation.model.predictor import read_checkpoint
@@ -49,11 +52,13 @@ def run(args: list[str]) -> int:
     """
     # experiments stay on this machine unless the user says WANDB_MODE=online
     os.environ.setdefault("WANDB_MODE", "offline")
-    _quiet()
+    quieten()
     try:
         SegmentationCLI(with_config(args))
     except SIGTERMException:
-        rank_zero_info("Stopped by SIGTERM. Go on with the same command and --ckpt_path last")
+        named = next(iter(_values(args, "--run_folder")), None)
+        last = "last" if named is None else Path(named, FOLDER, "last.ckpt")
+        rank_zero_info(f"Stopped by SIGTERM. Go on with the same command and --ckpt_path {last}")
         return 128 + signal.SIGTERM
     finally:
         wandb = sys.modules.get("wandb")
@@ -116,27 +121,37 @@ class SegmentationCLI(LightningCLI):
         parser.add_argument(
             "--allow_seen", action="store_true", help="Score samples that the checkpoint was trained on."
         )
+        parser.add_argument(
+            "--run_folder",
+            type=str | None,
+            help="fit: write the run here instead of runs/CONFIG/TIME; holds no run yet.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and to know what the user gave himself."""
         self.config = parser.parse_args(args)
         self.given = parser.parse_args(args, defaults=False)
+        self.command: str = self.config.subcommand
+        config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
+        self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
 
     def _parse_ckpt_path(self) -> None:
         """Turn best and last into a file; the architecture is the checkpoint's, what else the user gave wins.
 
         LightningCLI's own lets the checkpoint override the command line silently.
         """
-        self.command: str = self.config.subcommand
-        config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
-        self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
+        config = self.config[self.command]
         self.checkpoint: dict[str, Any] | None = None
+        if self.command != "fit" and config.run_folder is not None:
+            raise InputError(
+                f"--run_folder is for fit; {self.command} writes into the run of its checkpoint, leave it out"
+            )
         if not config.ckpt_path:
             if self.command != "fit":
                 raise InputError(f"{self.command} needs --ckpt_path: best, last, or a file of fit")
             return
         if config.ckpt_path in ("best", "last"):
-            data = _instantiate_data(config.data)
+            data = build(config.data)
             data.prepare_data()
             config.ckpt_path = str(runs.find_checkpoint(config.ckpt_path, self.parent, data.split))
             rank_zero_info(f"Checkpoint: {config.ckpt_path}")
@@ -151,16 +166,17 @@ class SegmentationCLI(LightningCLI):
             config.data.seed = config.seed_everything
         run = None if self.checkpoint is None else runs.run_of(Path(config.ckpt_path))
         if self.command == "fit":
-            resumes = run is not None and (run / runs.CONFIG).is_file()
-            self.folder = run if run is not None and resumes else runs.new_folder(self.parent)
-            self.save_config_kwargs = {"folder": self.folder, "resumed": resumes}
+            resumed = run if run is not None and (run / runs.CONFIG).is_file() else None
+            self.folder = runs.folder_of_fit(self.parent, config.run_folder, resumed)
+            text = runs.config_text(self._parser("fit"), config)
+            self.save_config_kwargs = {"folder": self.folder, "resumed": resumed is not None, "text": text}
         else:
             assert run is not None
             self.folder = runs.new_folder(run, f"{self.command}-")
             self.save_config_callback = None
         for logger in _as_list(config.trainer.logger):
             if isinstance(logger, Namespace):
-                _place_logger(logger, self.folder if self.command == "fit" else run or self.folder)
+                place_logger(logger, self.folder if self.command == "fit" else run or self.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with what watches a run."""
@@ -171,10 +187,13 @@ class SegmentationCLI(LightningCLI):
         self.table = ScoreTable(self.folder)
         callbacks: list[Callback] = [
             Pictures(self.folder / "pictures" if fits else self.folder),
+            *([Calibration(self.table)] if fits else []),  # before the table, which shows the scores at its decision
             self.table,
         ]
         if fits:
             callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
+        if fits and not sys.stdout.isatty():
+            callbacks.append(ValidationLine())
         if trainer.enable_progress_bar is not False:
             callbacks.append(RichProgressBar())
         loggers = [logger for logger in _as_list(trainer.logger) if isinstance(logger, Logger)]
@@ -236,15 +255,12 @@ class SegmentationCLI(LightningCLI):
         notes: dict[str, float] = {}
         evaluated = self.datamodule.evaluated(stage)
         trained = {} if self.checkpoint is None else read_extras(self.checkpoint)["trained_on"]
-        # one id in two data sets is no overlap: the pixels must agree too, where they are known
-        seen = [key for key, digest in evaluated.items() if key in trained and _agree(digest, trained[key])]
+        seen = seen_samples(evaluated, trained, self._get(self.config_init, "allow_seen"))
         if seen:
-            message = f"{len(seen)} of {len(evaluated)} samples to be scored were trained on: {', '.join(seen[:5])}"
-            if not self._get(self.config_init, "allow_seen"):
-                raise InputError(
-                    f"{message}; use the split of the run (data.split_file), or --allow_seen to score them all the same"
-                )
-            rank_zero_info(f"{message}. The scores say nothing about new images.")
+            rank_zero_info(
+                f"{len(seen)} of {len(evaluated)} samples to be scored were trained on: {', '.join(seen[:5])}. "
+                "The scores say nothing about new images."
+            )
             notes["seen_samples"] = len(seen)
         if stage == "test" and self.datamodule.tests_on_validation:
             rank_zero_info(
@@ -271,7 +287,14 @@ class _Parser(LightningArgumentParser):
     """Says what is wrong in one line instead of a hundred lines of usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(f"{message} (python -m segmentation COMMAND --help lists the arguments)") from ex
+        parser = getattr(ex, "subcommand_parser", self)
+        options = list(parser._option_string_actions)
+        if not hasattr(self, "args"):  # that of a class, such as the source, within that of the command
+            names = [option.removeprefix("--") for option in options]
+            raise ArgumentError(None, message + nearest_option(message, names)) from ex
+        command = getattr(parser, "subcommand", None) or self.args[0]
+        meant = nearest_option(message, options)
+        raise InputError(f"{message}{meant} (python -m segmentation {command} --help lists the arguments)") from ex
 
 
 def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str, Any], ckpt_path: str) -> None:
@@ -299,56 +322,16 @@ def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str,
     config.encoder_weights = None  # the checkpoint holds the weights
 
 
-def _instantiate_data(config: Namespace) -> SegmentationDataModule:
-    parser = ArgumentParser()
-    parser.add_class_arguments(SegmentationDataModule, "data")
-    data: SegmentationDataModule = parser.instantiate(Namespace(data=config)).data  # type: ignore[no-untyped-call] # jsonargparse's
-    return data
-
-
-def _place_logger(logger: Namespace, folder: Path) -> None:
-    """Let a logger write into the run folder, and W&B continue the run it began there."""
-    arguments = logger.init_args
-    if arguments.get("save_dir") in (None, "."):
-        arguments.save_dir = str(folder.absolute())  # W&B's service keeps the working folder of its start
-    if logger.class_path.endswith("WandbLogger"):
-        name = f"{folder.parent.name}-{folder.name}"
-        arguments.name = arguments.name or name
-        arguments.id = arguments.id or name
-
-
 def _device(accelerator: str) -> str:
     if accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available()):
         return "cuda"
     return "cpu" if accelerator in ("auto", "cpu") else accelerator
 
 
-def _agree(first: str, second: str) -> bool:
-    return not first or not second or first == second
-
-
 def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _quiet() -> None:
-    """Silence what says nothing to a user: notes of libraries about each other, and advertisements."""
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls jsonargparse's older names
-    for message in (
-        ".*isinstance.treespec, LeafSpec.*",  # Lightning calls torch's older name
-        "Precision bf16-mixed is not supported by the model summary",  # the number of parameters is right
-        ".*does not have many workers",  # data in memory need none
-        "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not any(text in record.getMessage() for text in ("litlogger", "TPU available", "Loading `train_dataloader`"))
 
 
 def _values(args: list[str], *names: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from segmentation.callbacks.pictures import error_map, sheet
-from segmentation.inference.classes import Classes
+from segmentation.callbacks.pictures import class_legend, error_map, sheet
+from segmentation.inference.classes import Classes, hatching
 
 
 def test_the_error_map_tells_the_two_errors_apart_and_leaves_ignored_pixels() -> None:
@@ -34,3 +34,29 @@ def test_a_sheet_holds_every_picture_unchanged_when_no_scaling_is_needed() -> No
 def test_small_and_large_pictures_share_the_side() -> None:
     drawn = sheet(["x"], [("s", [np.zeros((8, 16, 3), np.uint8)])], [])
     assert (drawn[22 : 22 + 160, :320] == 0).all()
+
+
+def test_ignored_pixels_are_in_the_legend_when_there_are_any() -> None:
+    classes = Classes(("membrane", "cell"))
+    named = [("membrane", (0, 0, 0)), ("cell", (255, 255, 255))]
+    without, with_ignored = np.array([[0, 1]], np.uint8), np.array([[0, 255]], np.uint8)
+    assert class_legend(classes, [without, without]) == named
+    assert class_legend(classes, [without, with_ignored]) == [*named, ("ignored", None)]
+
+
+def test_the_mark_of_ignored_pixels_is_hatched_as_they_are() -> None:
+    black = np.zeros((320, 320, 3), np.uint8)
+    drawn = sheet(["x"], [("s", [black])], [("ignored", None)])
+    top = 22 + 320 + 22
+    assert np.array_equal(drawn[top + 7 : top + 20, 5:18], hatching((320, 320))[:13, :13])
+    assert len(np.unique(drawn[top + 7 : top + 20, 5:18])) == 2
+    assert (drawn[top + 6, 4:19] == 0).all()  # its frame
+
+
+def test_a_long_legend_stands_in_columns_below_the_pictures() -> None:
+    pictures = [np.zeros((320, 320, 3), np.uint8)] * 4
+    colors = [(200, 10 * number, 9) for number in range(20)]
+    drawn = sheet(["x"] * 4, [("s", pictures)], [(f"class {number}", color) for number, color in enumerate(colors)])
+    assert drawn.shape[0] < 22 + 320 + 22 + 20 * 22 / 4
+    tops = {int(np.argwhere((drawn == color).all(-1))[0, 0]) for color in colors}
+    assert all((drawn == color).all(-1).sum() == 13 * 13 for color in colors) and 1 < len(tops) < 5

@@ -3,20 +3,28 @@
 A stub stands for the network: it takes brightness for probability, or grey values for classes.
 """
 
+import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.__main__ import main
-from segmentation.commands.predict import find_jobs, predict
+from segmentation.commands.inputs import find_jobs
+from segmentation.commands.predict import predict
 from segmentation.data.reading import Part, read_pixels, read_values
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
+from segmentation.inference.decision import Decision
+from segmentation.inference.intensity import Intensity
+from segmentation.inference.tiling import Tiling
+from segmentation.model.module import SegmentationModule
 
 BINARY = Classes(("background", "lesion"))
 THREE = Classes(("sky", "road", "car"), ((10, 20, 30), (200, 0, 0), (0, 0, 250)))
@@ -26,21 +34,26 @@ Pixels = NDArray[Any]
 class StubPredictor:
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
+        self.decision = Decision()
+        self.in_channels = 1
+        self.tiling = Tiling()
         self.loads: list[tuple[Any, ...]] = []
+        self.batches: list[int] = []
 
-    def probabilities(self, image: Pixels) -> Pixels:
-        if image.shape[2] != 1:
-            raise InputError(f"the image has the shape {image.shape}; the network takes (H, W) or (H, W, 1)")
-        values = image[..., 0].astype(np.float32)
-        if self.classes.binary:
-            return np.stack([1 - values / 255, values / 255])
-        return np.stack([(values == index).astype(np.float32) for index in range(len(self.classes))])
+    def bands(self, images: Sequence[Pixels]) -> Iterator[tuple[int, Pixels]]:
+        for image in images:
+            if image.shape[2] != 1:
+                raise InputError(f"the image has the shape {image.shape}; the network takes (H, W) or (H, W, 1)")
+        self.batches.append(len(images))
+        for start in range(0, images[0].shape[0], 4):
+            values = np.stack([image[start : start + 4][..., 0] for image in images]).astype(np.float32)
+            planes = [1 - values / 255, values / 255]
+            if not self.classes.binary:
+                planes = [(values == index).astype(np.float32) for index in range(len(self.classes))]
+            yield start, np.stack(planes, axis=1)
 
-    def labels(self, probabilities: Pixels) -> NDArray[np.uint8]:
-        return probabilities.argmax(0).astype(np.uint8)
-
-    def load(self, *args: Any) -> "StubPredictor":
-        self.loads.append(args)
+    def load(self, *args: Any, **options: Any) -> "StubPredictor":
+        self.loads.append((*args, {name: value for name, value in options.items() if value is not None}))
         return self
 
 
@@ -79,6 +92,17 @@ def names(*inputs: str) -> dict[str, str]:
 
 def files(folder: str | Path = "predictions") -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def failures(*inputs: str, **options: Any) -> dict[str, str]:
+    """What is written of a call in which some inputs fail."""
+    told = refusal(*inputs, **options)
+    assert told.endswith("inputs could not be predicted; predictions/failures.csv says why")
+    with Path("predictions/failures.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["file", "reason"]
+    assert told.startswith(f"{len(rows)} of ")
+    return dict(rows)
 
 
 def refusal(*inputs: str, **options: Any) -> str:
@@ -236,7 +260,7 @@ def test_pages_of_different_sizes_are_refused(binary: StubPredictor) -> None:
     with tifffile.TiffWriter("pyramid.tif") as file:
         file.write(np.zeros((8, 8), np.uint8), photometric="minisblack")
         file.write(np.zeros((4, 4), np.uint8), photometric="minisblack")
-    told = refusal("pyramid.tif")
+    told = failures("pyramid.tif")["pyramid.tif"]
     assert "pyramid.tif page 1 is 4x4 (HxW), the pages before it are 8x8; save pages of different sizes" in told
 
 
@@ -273,31 +297,74 @@ def test_a_file_in_the_place_of_the_folder_is_refused(binary: StubPredictor) -> 
     assert "predictions/labels/a.png cannot be written" in refusal("a.png")
 
 
-def test_an_unreadable_file_is_named_and_leaves_no_half_result(binary: StubPredictor) -> None:
-    draw("in/a.png")
-    draw("in/b.png")
+def test_a_file_that_fails_is_listed_and_the_others_go_on(
+    binary: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        draw(f"in/{name}.png")
     Path("in/b.png").write_bytes(Path("in/b.png").read_bytes()[:50])
-    told = refusal("in")
-    assert told.startswith("in/b.png cannot be read")
+    Path("in/torn.tif").write_bytes(b"II*\0")
+    draw("in/rgb.png", np.arange(6 * 8 * 3).reshape(6, 8, 3).astype(np.uint8))
+    told = failures("in")
+    assert list(told) == ["in/b.png", "in/rgb.png", "in/torn.tif"]
+    assert told["in/b.png"].startswith("in/b.png cannot be read")
+    assert told["in/torn.tif"].startswith("in/torn.tif cannot be read")
+    assert told["in/rgb.png"] == (
+        "in/rgb.png: the image has the shape (6, 8, 3); the network takes (H, W) or (H, W, 1)"
+    )
+    assert files() == ["failures.csv", "labels/a.png", "labels/c.png"]
+    captured = capsys.readouterr()
+    assert captured.err.count("failed: in/") == 3
+    assert "2 labels: predictions/labels\n" in captured.out
+
+
+def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredictor) -> None:
+    grey = np.arange(48).reshape(6, 8).astype(np.uint8) * 5
+    draw("grey.png", grey)
+    draw("rgb.png", np.repeat(grey[..., None], 3, axis=2))
+    draw("rgba.png", np.dstack([grey, grey, grey, np.full_like(grey, 255)]))
+    predict(["grey.png", "rgb.png", "rgba.png"], ckpt_path="best.ckpt")
+    found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb", "rgba")]
+    assert found[0].any() and all((one == found[0]).all() for one in found)
+
+
+def test_a_failure_is_exit_status_1(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:
+    draw("a.png")
+    Path("notes.txt").write_text("no pixels")
+    assert main(["predict", "notes.txt", "a.png", "--ckpt_path", "best.ckpt"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("failed: notes.txt cannot be read")
+    assert told[1] == "error: 1 of 2 inputs could not be predicted; predictions/failures.csv says why"
+    assert files() == ["failures.csv", "labels/a.png"]
+    Path("notes.txt").unlink()
+    assert main(["predict", "a.png", "--ckpt_path", "best.ckpt", "--resume"]) == 0
     assert files() == ["labels/a.png"]
 
 
-def test_a_file_that_is_no_image_is_named(binary: StubPredictor) -> None:
-    Path("notes.txt").write_text("no pixels")
-    assert refusal("notes.txt").startswith("notes.txt cannot be read")
-    Path("torn.tif").write_bytes(b"II*\0")
-    assert refusal("torn.tif").startswith("torn.tif cannot be read")
-
-
-def test_what_the_network_refuses_is_told_with_the_file(binary: StubPredictor) -> None:
-    draw("in/rgb.png", np.zeros((6, 8, 3), np.uint8))
-    assert refusal("in") == ("in/rgb.png: the image has the shape (6, 8, 3); the network takes (H, W) or (H, W, 1)")
+def test_a_stack_with_a_broken_page_fails_as_that_file(binary: StubPredictor) -> None:
+    draw("in/a.png")
+    stack = np.full((5, 64, 64), 200, np.uint8)
+    tifffile.imwrite("in/stack.tif", stack, photometric="minisblack", compression="zlib", rowsperstrip=64)
+    with tifffile.TiffFile("in/stack.tif") as file:
+        third = file.pages[2].aspage().dataoffsets[0]
+    content = bytearray(Path("in/stack.tif").read_bytes())
+    content[third : third + 10] = bytes(10)
+    Path("in/stack.tif").write_bytes(content)
+    draw("in/z.tif", stack)
+    for batch in (1, 2, 4):
+        binary.tiling = Tiling(batch=batch)
+        told = failures("in", write="labels,probabilities", overwrite=True)
+        assert told["in/stack.tif"].startswith("in/stack.tif page 2 cannot be read")
+        assert files() == [
+            *("failures.csv", "labels/a.png", "labels/z.tif", "probabilities/a.tif", "probabilities/z.tif")
+        ]
+        assert tifffile.imread("predictions/labels/z.tif").shape == (5, 64, 64)
 
 
 @pytest.mark.parametrize(
     ("write", "told"),
     [
-        ("label", "--write label: label is unknown; known: labels,index,probabilities,overlay"),
+        ("label", "--write label: label is unknown; known: labels,index,probabilities,overlay,objects"),
         ("labels;index", "labels;index is unknown"),
         ("labels,masks,png", "masks, png is unknown"),
         ("", "is unknown; known: labels"),
@@ -315,9 +382,9 @@ def test_the_command_line_reaches_the_function(binary: StubPredictor) -> None:
     arguments = ["in", "b.png", "--ckpt_path", "best.ckpt", "--out", "out", "--write", "index,labels"]
     assert main(["predict", *arguments, "--threshold", "0.3", "--device", "cpu"]) == 0
     assert files("out") == ["index/a.png", "index/b.png", "labels/a.png", "labels/b.png"]
-    assert binary.loads == [("best.ckpt", "cpu", 0.3)]
+    assert binary.loads == [(["best.ckpt"], "cpu", {"threshold": 0.3})]
     assert main(["predict", "in", "--ckpt_path", "best.ckpt"]) == 0
-    assert binary.loads[1:] == [("best.ckpt", None, None)]
+    assert binary.loads[1:] == [(["best.ckpt"], None, {})]
 
 
 @pytest.mark.parametrize(
@@ -374,3 +441,182 @@ def test_earlier_results_below_the_input_folder_are_no_inputs(binary: StubPredic
     predict(["."], ckpt_path="x", out=Path("out"))
     predict(["."], ckpt_path="x", out=Path("out"), overwrite=True)
     assert [path.name for path in Path("out/labels").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "checkpoints"),
+    [
+        (["in", "--ckpt_path", "a.ckpt", "b.ckpt", "--out", "out"], ["a.ckpt", "b.ckpt"]),
+        (["--ckpt_path", "a.ckpt", "b.ckpt", "--out", "out", "in"], ["a.ckpt", "b.ckpt"]),
+        (["--ckpt_path", "a.ckpt", "in"], ["a.ckpt"]),
+        (["--ckpt_path=a.ckpt", "in"], "a.ckpt"),
+        (["in", "--ckpt_path", '["a.ckpt", "b, c.ckpt"]'], ["a.ckpt", "b, c.ckpt"]),
+    ],
+)
+def test_one_or_several_checkpoints(binary: StubPredictor, arguments: list[str], checkpoints: Any) -> None:
+    draw("in/a.png")
+    assert main(["predict", *arguments]) == 0
+    assert binary.loads == [(checkpoints, None, {})]
+
+
+def test_how_the_network_is_applied_reaches_it(binary: StubPredictor) -> None:
+    draw("a.png")
+    options = ["--tile", "512", "--overlap", "0.5", "--tta", "d4", "--tta_scales", "0.75", "1", "1.25"]
+    assert main(["predict", "a.png", "--ckpt_path", "a.ckpt", *options]) == 0
+    applied = {"tile": 512, "overlap": 0.5, "tta": "d4", "tta_scales": [0.75, 1.0, 1.25]}
+    assert binary.loads == [(["a.ckpt"], None, applied)]
+
+
+def test_images_of_one_size_go_through_the_network_together(binary: StubPredictor) -> None:
+    binary.tiling = Tiling(batch=3)
+    sizes = {"a": (6, 8), "b": (6, 8), "c": (8, 6), "d": (6, 8), "e": (6, 8), "f": (6, 8), "g": (6, 8)}
+    drawn = {name: np.random.default_rng(number).integers(0, 256, size, np.uint8) for number, (name, size) in
+             enumerate(sizes.items())}  # fmt: skip
+    for name, pixels in drawn.items():
+        draw(f"in/{name}.png", pixels)
+    predict(["in"], ckpt_path="best.ckpt", write="index")
+    assert binary.batches == [2, 1, 3, 1]
+    for name, pixels in drawn.items():
+        np.testing.assert_array_equal(read_values(Part(Path(f"predictions/index/{name}.png"))), pixels > 127)
+
+
+def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c"):
+        draw(f"in/{name}.png")
+    draw("in/stack.tif", np.zeros((3, 6, 8), np.uint8))
+    kinds = "labels,probabilities,objects"
+    predict(["in"], ckpt_path="best.ckpt", write=kinds)
+    for lost in ("labels/a.png", "objects/b.csv"):
+        Path("predictions", lost).unlink()
+    before = {name: Path("predictions", name).stat().st_mtime_ns for name in files()}
+    binary.batches.clear()
+    predict(["in"], ckpt_path="best.ckpt", write=kinds, resume=True)
+    assert binary.batches == [1, 1]  # a and b
+    assert "2 of 4 inputs have their results already" in capsys.readouterr().out
+    assert len(files()) == 4 * 4
+    same = {name for name, time in before.items() if Path("predictions", name).stat().st_mtime_ns == time}
+    assert same == {name for name in before if "/c." in name or "/stack." in name}
+    predict(["in"], ckpt_path="best.ckpt", write=kinds, resume=True)
+    assert binary.batches == [1, 1]
+
+
+@pytest.mark.parametrize("write", ["labels,index,probabilities,overlay,objects"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_large_image_gives_what_a_small_one_gives(
+    binary: StubPredictor, monkeypatch: pytest.MonkeyPatch, write: str, dtype: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 280)).astype(dtype)
+    pixels[20:60, 30:90], pixels[35, 40] = 200, 3
+    tifffile.imwrite("a.tif", pixels, photometric="minisblack", tile=(64, 64), compression="zlib", resolution=(40, 40))
+    binary.decision = Decision(0.6, smallest_object=5, largest_hole=4)
+    predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("small"))
+    monkeypatch.setattr("segmentation.commands.predict.LARGE", 64 * 64)
+    predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("large"))
+    assert files("large") == ["index/a.tif", "labels/a.tif", "objects/a.csv", "objects/a.tif", "overlay/a.tif",
+                              "probabilities/a.tif"]  # fmt: skip
+    for kind in ("index", "labels", "overlay", "probabilities", "objects"):
+        suffix = ".tif" if kind in ("probabilities", "objects") else ".png"
+        expected = read_pixels(Part(Path(f"small/{kind}/a{suffix}"))) if suffix == ".png" else tifffile.imread(
+            f"small/{kind}/a.tif")  # fmt: skip
+        with tifffile.TiffFile(f"large/{kind}/a.tif") as file:
+            page = file.pages[0].aspage()
+            assert page.is_tiled
+            assert page.tags.valueof(282) == (40, 1)
+            found = file.asarray()
+        np.testing.assert_array_equal(found, expected.reshape(found.shape))
+    assert Path("large/objects/a.csv").read_text() == Path("small/objects/a.csv").read_text()
+
+
+def test_a_georeferenced_image_gives_a_georeferenced_tiff(binary: StubPredictor) -> None:
+    scale = (33550, 12, 3, (0.5, 0.5, 0.0), True)
+    tifffile.imwrite("map.tif", np.zeros((6, 8), np.uint8), photometric="minisblack", extratags=[scale])
+    predict(["map.tif"], ckpt_path="best.ckpt", write="labels,probabilities")
+    assert files() == ["labels/map.tif", "probabilities/map.tif"]
+    for name in files():
+        with tifffile.TiffFile(f"predictions/{name}") as file:
+            assert file.pages[0].aspage().tags.valueof(33550) == (0.5, 0.5, 0.0)
+
+
+def test_the_resolution_of_a_png_is_kept(binary: StubPredictor) -> None:
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save("a.png", dpi=(300, 300))
+    predict(["a.png"], ckpt_path="best.ckpt", write="labels,probabilities")
+    with Image.open("predictions/labels/a.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+    with tifffile.TiffFile("predictions/probabilities/a.tif") as file:
+        across = file.pages[0].aspage().tags.valueof(282)
+    assert across[0] / across[1] == pytest.approx(300, rel=1e-3)
+
+
+def test_objects_are_numbered_and_measured(binary: StubPredictor) -> None:
+    pixels = np.zeros((6, 8), np.uint8)
+    pixels[1:3, 1:4], pixels[5, 7] = 200, 200
+    draw("a.png", pixels)
+    predict(["a.png"], ckpt_path="best.ckpt", write="objects")
+    ids = tifffile.imread("predictions/objects/a.tif")
+    assert ids.dtype == np.uint16
+    expected = np.zeros((6, 8), np.uint16)
+    expected[1:3, 1:4], expected[5, 7] = 1, 2
+    np.testing.assert_array_equal(ids, expected)
+    assert Path("predictions/objects/a.csv").read_text().splitlines() == [
+        "id,class,area,centroid_y,centroid_x,y0,x0,y1,x1",
+        "1,lesion,6,1.5,2.0,1,1,3,4",
+        "2,lesion,1,5.0,7.0,5,7,6,8",
+    ]
+
+
+def test_objects_of_a_stack_name_their_page(binary: StubPredictor) -> None:
+    stack = np.zeros((3, 6, 8), np.uint8)
+    stack[0, 0, 0], stack[2, 1:3, 1], stack[2, 5, 7] = 255, 255, 255
+    draw("stack.tif", stack)
+    predict(["stack.tif"], ckpt_path="best.ckpt", write="objects")
+    with Path("predictions/objects/stack.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["page"], row["id"], row["area"]) for row in rows] == [
+        ("0", "1", "1"),
+        ("2", "1", "2"),
+        ("2", "2", "1"),
+    ]
+    assert tifffile.imread("predictions/objects/stack.tif").shape == (3, 6, 8)
+
+
+def test_the_watershed_parts_what_touches(binary: StubPredictor) -> None:
+    """Two bright discs joined by a dimmer bridge."""
+    rows, columns = np.indices((40, 80))
+    pixels = np.full((40, 80), 20, np.uint8)
+    pixels[18:22, 20:60] = 140
+    for middle in (20, 60):
+        pixels[(rows - 20) ** 2 + (columns - middle) ** 2 < 150] = 250
+    draw("a.png", pixels)
+    for method, count in (("components", 1), ("watershed", 2)):
+        predict(["a.png"], ckpt_path="best.ckpt", write="objects", instances=method, overwrite=True)
+        assert tifffile.imread("predictions/objects/a.tif").max() == count
+
+
+def test_a_result_of_the_other_format_is_replaced(binary: StubPredictor) -> None:
+    pixels = np.zeros((6, 8), np.uint8)
+    draw("a.tif", np.stack([pixels, pixels]))
+    predict(["a.tif"], ckpt_path="best.ckpt")
+    assert files() == ["labels/a.tif"]
+    draw("a.tif", pixels)
+    assert "1 results exist, such as predictions/labels/a.tif" in refusal("a.tif")
+    predict(["a.tif"], ckpt_path="best.ckpt", overwrite=True)
+    assert files() == ["labels/a.png"]
+
+
+def test_a_network_sees_a_large_image_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module = SegmentationModule({"names": ["a", "b", "c"]}, 3, encoder="tu-test_resnet.r160_in1k", tile=64)
+    module.intensity = Intensity("uint16")
+    checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, "a.ckpt")
+    pixels = np.random.default_rng(0).integers(0, 2**16, (130, 100, 3), np.uint16)
+    tifffile.imwrite("a.tif", pixels, photometric="rgb", tile=(32, 32), compression="zlib")
+    arguments = ["predict", "a.tif", "--ckpt_path", "a.ckpt", "--device", "cpu", "--write", "index,probabilities"]
+    assert main([*arguments, "--out", "small"]) == 0
+    monkeypatch.setattr("segmentation.commands.predict.LARGE", 1000)
+    assert main([*arguments, "--out", "large"]) == 0
+    np.testing.assert_array_equal(tifffile.imread("large/index/a.tif"), read_values(Part(Path("small/index/a.png"))))
+    found, expected = (tifffile.imread(f"{out}/probabilities/a.tif") for out in ("large", "small"))
+    assert found.shape == (3, 130, 100)
+    np.testing.assert_array_equal(found, expected)

@@ -393,3 +393,16 @@ def test_real_16_bit_lzw_files_are_read() -> None:
         assert pixels.shape == (700, 1100, 1)
         assert pixels.dtype == np.uint16
         assert pixels.max() > 255
+
+
+def test_overviews_and_masks_are_no_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "map.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+        file.write(GREY > 20, photometric="mask", subfiletype=4)
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+    assert (pages(tmp_path / "map.tif"), pages(tmp_path / "stack.tif")) == (1, 3)
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "map.tif")), RGB)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay, palette, to_rgb
@@ -55,12 +56,22 @@ def test_another_number_of_colours_is_refused():
         Classes(("a", "b"), (RED,))
 
 
-def test_painting_gives_each_class_its_colour_and_grey_to_the_rest():
+def test_painting_gives_each_class_its_colour_and_stripes_to_the_rest():
     classes = Classes(("a", "b", "c"), (BLACK, RED, WHITE))
     painted = classes.paint(np.array([[0, 1, 2], [3, 254, 255]], np.uint8))
     assert painted.dtype == np.uint8
-    grey = [128] * 3
-    assert painted.tolist() == [[[0] * 3, [255, 0, 0], [255] * 3], [grey, grey, grey]]
+    dark, light = [90] * 3, [170] * 3
+    assert painted.tolist() == [[[0] * 3, [255, 0, 0], [255] * 3], [light, dark, light]]
+
+
+def test_stripes_are_no_colour_of_a_class_and_are_seen_in_a_thumbnail():
+    grey = Classes(("a", "b", "c"), (BLACK, (90, 90, 90), (170, 170, 170)))
+    for side in (64, 500, 4000):
+        mask = np.full((side, side // 2), 1, np.uint8)
+        mask[side // 2 :] = 255
+        thumbnail = np.asarray(Image.fromarray(grey.paint(mask)).resize((64, 128), Image.Resampling.BOX))
+        assert (thumbnail[:64] == 90).all()
+        assert thumbnail[64:].min() < 100 and thumbnail[64:].max() > 160
 
 
 def test_tints_leave_class_0_of_a_black_and_white_task_and_colour_class_1():

@@ -1,9 +1,14 @@
 """Labels from probabilities, confusion matrices at many thresholds, and the threshold that is chosen from them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from skimage.morphology import remove_small_holes, remove_small_objects
 
+from segmentation.errors import InputError
 from segmentation.inference.decision import THRESHOLDS, Decision, choose_threshold, class_mean, confusions, dice, iou
 
 
@@ -55,9 +60,83 @@ def test_the_first_of_equally_probable_classes_is_taken_by_numpy_and_torch():
 
 
 def test_a_decision_becomes_plain_values_and_back():
-    values = Decision(0.25).to_dict()
-    assert values == {"threshold": 0.25}
-    assert Decision(**values) == Decision(0.25)
+    values = Decision(0.25, 4, 9).to_dict()
+    assert values == {"threshold": 0.25, "smallest_object": 4, "largest_hole": 9}
+    assert Decision(**values) == Decision(0.25, 4, 9)
+
+
+def smooth(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Probabilities (K, H, W) in lumps and specks of all sizes."""
+    random = np.random.default_rng(seed)
+    scores = ndimage.gaussian_filter(random.normal(size=shape), (0, 1.2, 1.2)) * 8
+    scores += random.normal(size=shape)
+    return (np.exp(scores) / np.exp(scores).sum(0)).astype(np.float32)
+
+
+SIZED = [(0, 0), (9, 0), (0, 9), (12, 30), (40, 6), (1000, 1000)]
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("sizes", SIZED)
+@pytest.mark.parametrize("height", [1, 7, 32, 200])
+def test_a_stream_of_any_band_height_gives_the_labels_of_the_whole(classes, sizes, height):
+    for seed in range(3):
+        probabilities = smooth(seed, (classes, 90, 40))
+        decision = Decision(0.45, *sizes)
+        bands = [probabilities[:, start : start + height] for start in range(0, 90, height)]
+        found = list(decision.stream(bands))
+        np.testing.assert_array_equal(np.concatenate(found), decision.labels(probabilities))
+        assert {block.dtype for block in found} == {np.dtype(np.uint8)}
+
+
+def test_small_objects_go_before_holes_are_filled_by_hand():
+    cell = np.zeros((7, 9), np.float32)
+    cell[1:6, 1:6] = 1
+    cell[2:5, 2:5] = 0  # a hole of 9 pixels
+    cell[3, 3] = 1  # with an object of 1 in it
+    cell[3, 8] = 1
+    labels = Decision(0.5, smallest_object=2, largest_hole=9).labels(two_planes(cell))
+    expected = np.zeros((7, 9), np.int64)
+    expected[1:6, 1:6] = 1  # without its object the hole has 9 pixels and is filled
+    assert labels.tolist() == expected.tolist()
+    kept = Decision(0.5, smallest_object=1, largest_hole=7).labels(two_planes(cell))
+    assert kept.tolist() == cell.tolist()  # an object of 1 is not smaller than 1, nor a hole of 8 as small as 7
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sizes_treat_numpy_and_torch_and_batches_alike(classes):
+    batch = np.stack([smooth(seed, (classes, 30, 40)) for seed in range(3)])
+    decision = Decision(0.5, 20, 20)
+    labels = decision.labels(batch)
+    assert labels.dtype == np.int64
+    tensor = decision.labels(torch.from_numpy(batch))
+    assert tensor.dtype == torch.int64
+    np.testing.assert_array_equal(labels, tensor.numpy())
+    np.testing.assert_array_equal(labels[1], decision.labels(batch[1]))
+    assert (labels != Decision().labels(batch)).any()
+
+
+def test_the_sizes_of_scikit_image_are_these_for_two_classes():
+    cell = smooth(0, (2, 60, 60))[1] > 0.5
+    kept = remove_small_holes(remove_small_objects(cell, max_size=11, connectivity=1), max_size=15, connectivity=1)
+    labels = Decision(0.5, smallest_object=12, largest_hole=15).labels(two_planes(cell.astype(np.float32)))
+    np.testing.assert_array_equal(labels == 1, kept)
+    assert (kept != cell).any()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan])
+def test_a_threshold_outside_the_range_is_refused(threshold):
+    with pytest.raises(InputError, match="from 0 to 1"):
+        Decision(threshold)
+
+
+def test_negative_sizes_are_refused():
+    with pytest.raises(InputError, match="largest_hole is -3 pixels; give 0 or more"):
+        Decision(largest_hole=-3)
+
+
+def test_the_decision_of_an_old_checkpoint_has_no_sizes():
+    assert Decision(**{"threshold": 0.3}) == Decision(0.3, 0, 0)
 
 
 def test_scores_of_a_confusion_matrix_are_those_computed_by_hand():

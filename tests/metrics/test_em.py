@@ -16,6 +16,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from segmentation.errors import InputError
+from segmentation.inference.decision import Decision
 from segmentation.metrics import em
 from segmentation.metrics.em import THRESHOLDS, VInfo, VRand, proposed_segments, true_segments, v_scores
 
@@ -196,11 +197,26 @@ def test_metrics_equal_the_literal_formulas() -> None:
     found = [np.round(0.7 * cell + 0.3 * blobs(10 + k), 1).astype(np.float32) for k, cell in enumerate(cells)]
     expected = np.array([mean_scores(found, cells, threshold) for threshold in THRESHOLDS])
     fixed = mean_scores(found, cells, 0.35)
-    for column, metric in enumerate((VRand(0.35), VInfo(0.35))):
+    for column, metric in enumerate((VRand(Decision(0.35)), VInfo(Decision(0.35)))):
         metric.update(batch(*found), masks(*cells))
         assert (metric.sums[:-1, column] / 3).numpy() == pytest.approx(expected[:, column], abs=1e-12)
         assert metric.compute().item() == pytest.approx(expected[:, column].max(), abs=1e-12)
-        assert metric.at(metric.thresholds[-1]).item() == pytest.approx(fixed[column], abs=1e-12)
+        assert metric.at_decision().item() == pytest.approx(fixed[column], abs=1e-12)
+
+
+def test_the_sizes_of_a_decision_count_at_it_and_not_in_the_official_score() -> None:
+    cells = [cells_of(seed) for seed in range(2)]
+    found = [np.abs(blobs(seed) - 0.5) * 2 for seed in range(10, 12)]
+    sized, plain = Decision(0.1, smallest_object=30, largest_hole=12), Decision(0.1)
+    for column, kind in enumerate((VRand, VInfo)):
+        with_sizes, without = kind(sized), kind(plain)
+        for metric in (with_sizes, without):
+            metric.update(batch(*found), masks(*cells))
+        labels = [sized.sized((one > np.float32(0.1)).astype(np.uint8)) == 1 for one in found]
+        expected = np.mean([literal(cell, one) for cell, one in zip(cells, labels, strict=True)], axis=0)
+        assert with_sizes.at_decision().item() == pytest.approx(expected[column], abs=1e-12)
+        assert without.at_decision() == without.at(0.1) != with_sizes.at_decision()
+        assert with_sizes.compute() == without.compute()
 
 
 # Properties of the scores
@@ -298,7 +314,7 @@ def test_slice_without_true_cell_has_no_score() -> None:
 def test_batch_of_two_is_two_batches_of_one() -> None:
     cells = [cells_of(seed) for seed in range(2)]
     found = batch(blobs(5), blobs(6))
-    together, apart = VRand(0.5), VRand(0.5)
+    together, apart = VRand(Decision(0.5)), VRand(Decision(0.5))
     together.update(found, masks(*cells))
     for k in range(2):
         apart.update(found[k : k + 1], masks(cells[k]))
@@ -312,7 +328,7 @@ def test_filler_adds_nothing() -> None:
     filler = torch.full((1, 40, 56), 255)
     cell = cells_of(0)
     for kind in (VRand, VInfo):
-        plain, filled, empty = kind(0.5), kind(0.5), kind(0.5)
+        plain, filled, empty = kind(Decision(0.5)), kind(Decision(0.5)), kind(Decision(0.5))
         plain.update(batch(blobs(5)), masks(cell))
         filled.update(batch(blobs(5), blobs(6)), torch.cat([masks(cell), filler]))
         filled.update(batch(blobs(7)), filler)
@@ -353,7 +369,7 @@ def test_states_of_two_processes_add_up() -> None:
     cells = [cells_of(seed) for seed in range(3)]
     found = batch(blobs(5), blobs(6), blobs(7))
     for kind in (VRand, VInfo):
-        whole, first, second = kind(0.5), kind(0.5), kind(0.5)
+        whole, first, second = kind(Decision(0.5)), kind(Decision(0.5)), kind(Decision(0.5))
         whole.update(found, masks(*cells))
         first.update(found[:2], masks(*cells[:2]))
         second.update(found[2:], masks(cells[2]))
@@ -364,7 +380,7 @@ def test_states_of_two_processes_add_up() -> None:
         first.distributed_available_fn = lambda: True
         first.dist_sync_fn = lambda state, group=None, other=other: [state, other[state.shape]]
         assert first.compute().item() == pytest.approx(whole.compute().item(), abs=1e-12)
-        assert first.at(first.thresholds[-1]).item() == pytest.approx(whole.at(whole.thresholds[-1]).item(), abs=1e-12)
+        assert first.at_decision().item() == pytest.approx(whole.at_decision().item(), abs=1e-12)
         assert first.best_threshold() == whole.best_threshold()
         assert torch.equal(first.sums, own)
 
@@ -375,16 +391,17 @@ def test_states_of_two_processes_add_up() -> None:
 
 def test_collection_updates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     slices = []
-    sweep = em._sweep
+    sweep = em.sweep
 
     def counting(*args):
         slices.append(args)
         return sweep(*args)
 
-    monkeypatch.setattr(em, "_sweep", counting)
+    monkeypatch.setattr(em, "sweep", counting)
     cells = [cells_of(seed) for seed in range(3)]
     found = batch(blobs(5), blobs(6), blobs(7))
-    scores = MetricCollection({"v_rand": VRand(0.5), "v_info": VInfo(0.5)}, compute_groups=[["v_rand", "v_info"]])
+    metrics = {"v_rand": VRand(Decision(0.5)), "v_info": VInfo(Decision(0.5))}
+    scores = MetricCollection(metrics, compute_groups=[["v_rand", "v_info"]])
     scores = scores.clone(prefix="val/")
     scores.update(found[:2], masks(*cells[:2]))
     assert len(slices) == 2  # from the first update on
@@ -394,7 +411,7 @@ def test_collection_updates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = scores["v_info"].at(0.5).item()
     assert len(slices) == 3
 
-    alone = {"val/v_rand": VRand(0.5), "val/v_info": VInfo(0.5)}
+    alone = {"val/v_rand": VRand(Decision(0.5)), "val/v_info": VInfo(Decision(0.5))}
     for metric in alone.values():
         metric.update(found, masks(*cells))
     assert together == pytest.approx({name: metric.compute().item() for name, metric in alone.items()}, abs=1e-12)
@@ -414,9 +431,9 @@ def test_collection_updates_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cell_is_above_the_threshold() -> None:
     cell = grid(32)
     for inside, threshold, expected in ((0.5, 0.5, False), (0.5, 0.49, True), (0.1, 0.1, False), (0.3, 0.3, False)):
-        metric = VRand(threshold)
+        metric = VRand(Decision(threshold))
         metric.update(batch(two_levels(cell, 0.0, inside)), masks(cell))
-        assert (metric.at(metric.thresholds[-1]).item() == pytest.approx(1)) is expected
+        assert (metric.at_decision().item() == pytest.approx(1)) is expected
 
 
 def test_maximum_of_means_not_mean_of_maxima() -> None:
@@ -430,15 +447,14 @@ def test_maximum_of_means_not_mean_of_maxima() -> None:
         assert both.compute() < 0.8
 
 
-def test_fixed_threshold_is_not_among_the_eleven() -> None:
+def test_the_threshold_of_a_decision_is_not_among_the_eleven() -> None:
     cell = grid(32)
     for kind in (VRand, VInfo):
-        metric = kind(0.55)
+        metric = kind(Decision(0.55))
         metric.update(batch(two_levels(cell, 0.52, 0.58)), masks(cell))
-        assert metric.at(metric.thresholds[-1]).item() == pytest.approx(1)
+        assert metric.at_decision().item() == pytest.approx(1)
         assert metric.compute() < 0.9
         assert metric.best_threshold() in THRESHOLDS
-        assert metric.thresholds == (*THRESHOLDS, 0.55)
 
 
 @pytest.mark.parametrize(
@@ -498,12 +514,11 @@ def test_sizes_that_differ(shape: tuple[int, int, int]) -> None:
         VRand().update(torch.rand(1, 2, 8, 8), torch.ones(shape, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan])
-def test_threshold_outside_the_range(threshold: float) -> None:
-    with pytest.raises(InputError, match="from 0 to 1"):
-        VInfo(threshold)
-
-
 def test_a_threshold_that_was_not_scored() -> None:
     with pytest.raises(ValueError, match="0.35 was not scored; VInfo"):
         VInfo().at(0.35)
+
+
+def test_without_a_decision_there_is_no_score_at_it() -> None:
+    with pytest.raises(ValueError, match="VRand was made without a decision"):
+        VRand().at_decision()

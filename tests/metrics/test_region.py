@@ -9,7 +9,14 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJac
 
 from segmentation.inference.decision import THRESHOLDS, Decision, confusions
 from segmentation.metrics import em
-from segmentation.metrics.region import JaccardIndex, RegionScores, ThresholdBins, count_pairs, region_scores
+from segmentation.metrics.region import (
+    JaccardIndex,
+    RegionScores,
+    ThresholdBins,
+    count_pairs,
+    region_scores,
+    region_scores_of_each,
+)
 
 IGNORED = 255
 
@@ -89,6 +96,17 @@ def test_without_any_pixel_every_score_is_nan_and_nothing_warns():
     scores = region_scores(np.zeros((3, 3), np.int64), ("a", "b", "c"))
     assert len(scores) == 4 + 3 + 4 * 3
     assert all(math.isnan(value) for value in scores.values())
+
+
+def test_many_tables_at_once_score_as_each_alone():
+    names = ("a", "b", "c")
+    tables = np.random.default_rng(0).integers(0, 9, (4, 2, 3, 3))
+    tables[1, 0, :, 1] = tables[1, 0, 1] = 0  # without b
+    tables[2, 1] = 0
+    together = region_scores_of_each(tables, names)
+    for place in np.ndindex(4, 2):
+        alone = region_scores(tables[place], names)
+        assert {name: float(values[place]) for name, values in together.items()} == pytest.approx(alone, nan_ok=True)
 
 
 @pytest.mark.parametrize(("classes", "present"), [(2, 2), (3, 3), (5, 3), (21, 21)])

@@ -84,6 +84,20 @@ def test_em_scores_are_given_at_any_fixed_threshold():
     assert values["threshold"] == 0.437
 
 
+def test_the_scores_are_those_of_the_labels_with_their_sizes() -> None:
+    probabilities, mask, losses = cells(images=3)
+    decision = Decision(0.45, smallest_object=6, largest_hole=4)
+    _, values = scores_of((probabilities, mask, losses), decision=decision)
+    labels = decision.labels(probabilities)
+    assert (labels != Decision(0.45).labels(probabilities)).any()
+    fixed = torch.stack([1 - labels, labels], 1).float()  # what is left to decide is nothing
+    _, same = scores_of((fixed, mask, losses), decision=Decision(0.5))
+    assert (values["smallest_object"], values["largest_hole"], values["threshold"]) == (6, 4, 0.45)
+    assert "smallest_object" not in same
+    scored = {"iou", "dice/cell", "accuracy", "iou_per_image", "v_rand_at_threshold", "v_info_at_threshold"}
+    assert {name: values[name] for name in scored} == {name: same[name] for name in scored}
+
+
 def test_region_scores_alone_hold_no_em_scores():
     _, values = scores_of(cells(), kinds=["region"])
     assert not any(name.startswith("v_") for name in values)

@@ -1,6 +1,6 @@
 """Pictures of a run: validation images with truth, prediction and error; augmented training pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from segmentation.inference.classes import Classes, overlay, to_rgb
+from segmentation.inference.classes import Classes, Color, hatching, overlay, to_rgb
 from segmentation.model.module import SegmentationModule
 
 Rgb = NDArray[np.uint8]
@@ -38,13 +38,16 @@ class Pictures(Callback):
         if not trainer.is_global_zero:
             return
         draws = trainer.datamodule.training_draws()  # type: ignore[attr-defined] # set by the CLI
-        rows = []
+        rows, masks = [], []
         for number in range(min(len(draws), ROWS)):
             item = draws[0, number]
             image, mask = _channels_last(item["image"].numpy()), item["mask"].numpy().astype(np.uint8)
             painted = pl_module.classes.paint(mask)
+            masks.append(mask)
             rows.append((item["id"], [to_rgb(image), painted, overlay(image, mask, pl_module.classes.tints)]))
-        self._write(trainer, "augmentation", sheet(["image", "mask", "both"], rows, _legend(pl_module.classes)))
+        self._write(
+            trainer, "augmentation", sheet(["image", "mask", "both"], rows, class_legend(pl_module.classes, masks))
+        )
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -89,7 +92,7 @@ class Pictures(Callback):
             (key, [to_rgb(image), classes.paint(mask), classes.paint(labels), error_map(image, mask, labels, classes)])
             for key, image, mask, labels in samples
         ]
-        legend = _legend(classes) + _error_legend(classes)
+        legend = [*class_legend(classes, [mask for _, _, mask, _ in samples]), *error_legend(classes)]
         self._write(trainer, name, sheet(["image", "truth", "prediction", "error"], rows, legend))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -105,22 +108,27 @@ class Pictures(Callback):
                 logger.log_image(name, [picture])
 
 
-def sheet(titles: Sequence[str], rows: Sequence[tuple[str, list[Rgb]]], legend: Sequence[tuple[str, Any]]) -> Rgb:
+def sheet(
+    titles: Sequence[str], rows: Sequence[tuple[str, list[Rgb]]], legend: Sequence[tuple[str, Color | None]]
+) -> Rgb:
     """Pictures in rows under column titles, with a legend of colours below.
 
     Args:
         titles: Of the columns.
         rows: A name and one RGB picture (H, W, 3) per column; each is scaled to at most 320 pixels.
-        legend: Text and RGB colour pairs.
+        legend: Texts and RGB colours; None is hatched.
 
     Returns:
         RGB (H, W, 3).
     """
     scaled = [(name, [_scaled(picture) for picture in pictures]) for name, pictures in rows]
     width = max((len(pictures) * (pictures[0].width + 4) for _, pictures in scaled), default=SIDE)
-    height = _LINE + sum(pictures[0].height + _LINE for _, pictures in scaled) + 4 + _LINE * len(legend)
-    canvas = Image.new("RGB", (max(width, SIDE), height), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
+    width, font = max(width, SIDE), ImageFont.load_default(size=14)
+    entry = 40 + max((int(font.getlength(text)) for text, _ in legend), default=0)
+    columns = max(1, width // entry)
+    height = _LINE + sum(pictures[0].height + _LINE for _, pictures in scaled) + 4 + _LINE * -(-len(legend) // columns)
+    canvas = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(canvas)
     top = _LINE
     for number, (name, pictures) in enumerate(scaled):
         step = pictures[0].width + 4
@@ -131,11 +139,20 @@ def sheet(titles: Sequence[str], rows: Sequence[tuple[str, list[Rgb]]], legend: 
             canvas.paste(picture, (column * step, top))
         draw.text((2, top + pictures[0].height + 2), name, "black", font)
         top += pictures[0].height + _LINE
-    for text, color in legend:
-        draw.rectangle((4, top + 6, 18, top + 20), fill=tuple(color), outline="black")
-        draw.text((26, top + 4), text, "black", font)
-        top += _LINE
+    for number, (text, color) in enumerate(legend):
+        left, line = number % columns * entry, top + number // columns * _LINE
+        draw.rectangle((left + 4, line + 6, left + 18, line + 20), fill=color, outline="black")
+        if color is None:
+            canvas.paste(Image.fromarray(hatching((SIDE, SIDE))[:13, :13]), (left + 5, line + 7))
+        draw.text((left + 26, line + 4), text, "black", font)
     return np.asarray(canvas)
+
+
+def class_legend(classes: Classes, masks: Iterable[NDArray[np.uint8]]) -> list[tuple[str, Color | None]]:
+    """What the colours of painted masks (H, W) mean; ignored pixels too where one of them has some."""
+    named = list(zip(classes.names, classes.colors, strict=True))
+    ignored = any((mask == classes.ignore_index).any() for mask in masks)
+    return [*named, ("ignored", None)] if ignored else [*named]
 
 
 def error_map(image: NDArray[Any], mask: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Classes) -> Rgb:
@@ -151,15 +168,12 @@ def error_map(image: NDArray[Any], mask: NDArray[np.uint8], labels: NDArray[np.u
     return shown
 
 
-def _error_legend(classes: Classes) -> list[tuple[str, Any]]:
+def error_legend(classes: Classes) -> list[tuple[str, Color]]:
+    """What the colours of an error map mean."""
     if not classes.binary:
         return [("wrong", _TOO_MUCH)]
     zero, one = classes.names
     return [(f"{one} predicted, {zero} true", _TOO_MUCH), (f"{zero} predicted, {one} true", _TOO_LITTLE)]
-
-
-def _legend(classes: Classes) -> list[tuple[str, Any]]:
-    return list(zip(classes.names, classes.colors, strict=True))
 
 
 def _scaled(picture: Rgb) -> Image.Image:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.data.splits import NAMES, write_split
@@ -20,12 +21,41 @@ SPLIT = "split.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
 
 
+def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path:
+    """Where a ``fit`` writes: into the run that it goes on with, the folder that the user named, or a new one.
+
+    Args:
+        parent: ``runs/<config name>``.
+        named: ``--run_folder``.
+        resumed: The run of the checkpoint to go on from.
+
+    Raises:
+        InputError: When the named folder holds a run, or another one than that of the checkpoint is named.
+    """
+    if resumed is not None:
+        if named is not None and Path(named).resolve() != resumed.resolve():
+            raise InputError(
+                f"--run_folder is {named}, but a resumed run goes on in its own folder, {resumed}; leave --run_folder out"
+            )
+        return resumed
+    if named is None:
+        return new_folder(parent)
+    folder = Path(named)
+    held = [name for name in (CONFIG, FOLDER) if (folder / name).exists()]
+    if held and _is_first_process():
+        raise InputError(
+            f"--run_folder {folder} holds a run already ({held[0]}); give another folder, or go on with this run: "
+            f"--ckpt_path {folder / FOLDER / 'last.ckpt'}"
+        )
+    return folder
+
+
 def new_folder(parent: Path, prefix: str = "") -> Path:
     """A folder name that does not exist yet, from the time.
 
     The processes that Lightning starts for further devices get the first process's choice.
     """
-    if _HANDED_ON in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
+    if _HANDED_ON in os.environ and not _is_first_process():
         return Path(os.environ[_HANDED_ON])
     stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
     names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
@@ -57,7 +87,7 @@ def config_beside(ckpt_path: Path) -> Path | None:
 
 
 def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Path:
-    """The ``best`` or ``last`` checkpoint of the newest run with this split.
+    """The ``best`` or ``last`` checkpoint of the newest run with this split; not of one in a folder the user named.
 
     Args:
         which: ``best`` or ``last``.
@@ -69,7 +99,7 @@ def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Pa
     """
     candidates = sorted(parent.glob(f"*/{FOLDER}/{which}.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in candidates:
-        if _stored_split(run_of(path)) == split:
+        if stored_split(run_of(path)) == split:
             return path
     if not candidates:
         raise InputError(f"--ckpt_path {which}: no {parent}/*/{FOLDER}/{which}.ckpt; run fit first or give a file")
@@ -80,12 +110,22 @@ def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Pa
     )
 
 
-def _stored_split(run: Path) -> Any:
+def stored_split(run: Path) -> dict[str, list[str]] | None:
+    """The split that a run trained on; None where its split.json is missing or damaged."""
     try:
         stored = json.loads((run / SPLIT).read_text())
         return {name: stored.get(name, []) for name in NAMES}
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def stored_config(run: Path) -> dict[str, Any]:
+    """The arguments of ``fit`` that a run began with; none where its config.yaml is missing or damaged."""
+    try:
+        stored = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def make_folder(folder: Path) -> None:
@@ -102,8 +142,15 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"the run folder {folder} cannot be written ({error.strerror or error}); "
-            "set trainer.default_root_dir to a folder that can"
+            "set trainer.default_root_dir or run_folder to a folder that can"
         ) from error
+
+
+def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
+    """The resolved arguments of ``fit`` as YAML that runs the same again, anew and in a folder of its own."""
+    fresh = config.clone()
+    fresh.ckpt_path = fresh.run_folder = None
+    return str(parser.dump(fresh, skip_unset=False))
 
 
 class RunFolder(SaveConfigCallback):
@@ -114,29 +161,32 @@ class RunFolder(SaveConfigCallback):
         config: Resolved.
         folder: Of the run.
         resumed: Continue in an existing run: the config becomes config-resume1.yaml.
+        text: The config, as it was before its loggers were given a place in this run folder.
     """
 
-    def __init__(self, parser: Any, config: Any, folder: Path, resumed: bool = False) -> None:
+    def __init__(self, parser: Any, config: Any, folder: Path, resumed: bool, text: str) -> None:
         super().__init__(parser, config)
         self.folder = folder
         self.resumed = resumed
+        self.text = text
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write, on rank 0 and in ``fit`` only."""
         if not trainer.is_global_zero or stage != "fit":
             return
-        fresh = self.config.clone()
-        fresh.ckpt_path = None  # the saved config starts anew
-        text = self.parser.dump(fresh, skip_unset=False)
-        self._config_path().write_text(text)
+        self._config_path().write_text(self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
             write_split(self.folder / SPLIT, data.split, data.unused)
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text))
+            logger.log_hyperparams(yaml.safe_load(self.text))
 
     def _config_path(self) -> Path:
         if not self.resumed:
             return self.folder / CONFIG
         numbers = range(1, 10_000)
         return next(path for number in numbers if not (path := self.folder / f"config-resume{number}.yaml").exists())
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"

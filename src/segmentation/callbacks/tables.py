@@ -12,7 +12,7 @@ from rich.table import Table
 from segmentation.callbacks.checkpoints import Checkpoints
 from segmentation.model.module import SegmentationModule
 
-WHOLE = ("seen_samples", "selected_on_these_data")
+WHOLE = ("epoch", "seen_samples", "selected_on_these_data", "smallest_object", "largest_hole")
 BY_CLASS = ("iou", "dice", "precision", "recall")
 
 
@@ -23,11 +23,15 @@ class ScoreTable(Callback):
         folder: Where ``scores.json`` goes.
         notes: What else a reader of the scores must know, such as ``{"seen_samples": 3}``; written and
             logged beside them.
+
+    Attributes:
+        final: The best scores anew, where the decision changed after them.
     """
 
     def __init__(self, folder: Path, notes: dict[str, float] | None = None) -> None:
         self.folder = folder
         self.notes = notes or {}
+        self.final: dict[str, float] = {}
         self._best: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, float]:
@@ -51,7 +55,7 @@ class ScoreTable(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the best scores."""
         if self._best:
-            self._show(trainer, pl_module, self._best, "validation, best checkpoint")
+            self._show(trainer, pl_module, self._best | self.final, "validation, best checkpoint")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores."""
@@ -117,7 +121,7 @@ def tables(scores: dict[str, float], names: tuple[str, ...], title: str) -> list
     others = Table("score", "value")
     for name, value in scores.items():
         if name not in BY_CLASS and "/" not in name:
-            others.add_row(name, f"{value:.0f}" if name in ("epoch", *WHOLE) else f"{value:.4f}")
+            others.add_row(name, f"{value:.0f}" if name in WHOLE else f"{value:.4f}")
     return [by_class, others]
 
 

@@ -16,6 +16,7 @@ from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.recipe import choose, this_machine, to_yaml
 from segmentation.data.class_tables import read_class_table
+from segmentation.data.configured import build
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError, Problem
@@ -23,7 +24,8 @@ from segmentation.data.reading import Part
 from segmentation.data.source import Sample, Source, known_sources
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
-from segmentation.evaluation.page import Report, chosen, percent, pictures, shares_of, write_page
+from segmentation.evaluation.html import percent
+from segmentation.evaluation.page import Report, chosen, pictures, shares_of, write_page
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
 
@@ -215,32 +217,14 @@ def _built(config: Path) -> SegmentationDataModule:
     Raises:
         InputError: Whatever ``fit`` would raise before it reads data.
     """
-    # here, because --root needs none of them
-    from jsonargparse import ArgumentError, ArgumentParser, Namespace
-    from lightning import Trainer
-
-    from segmentation.callbacks.checkpoints import Checkpoints
+    # here, because --root needs neither
+    from segmentation.commands.fit_arguments import FitArguments
     from segmentation.model.module import SegmentationModule
 
-    known_sources()  # jsonargparse finds them by name once they are imported
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_argument("--seed_everything", type=bool | int, default=0)
-    parser.add_argument("--ckpt_path", type=str | None)
-    parser.add_argument("--allow_seen", type=bool, default=False)
-    parser.add_class_arguments(Trainer, "trainer")
-    parser.add_class_arguments(Checkpoints, "checkpoint")
-    parser.add_class_arguments(SegmentationDataModule, "data")
-    parser.add_class_arguments(SegmentationModule, "model", skip={"classes", "in_channels"})
-    try:
-        parsed = parser.parse_args(["--config", str(config)])
-    except ArgumentError as error:
-        raise InputError(f"{config}: {error}") from error
-    only = ArgumentParser()
-    only.add_class_arguments(SegmentationDataModule, "data")
-    data: SegmentationDataModule = only.instantiate(Namespace(data=parsed.data)).data  # type: ignore[no-untyped-call] # jsonargparse's
+    arguments = FitArguments(["--config", str(config)]).resolved
+    data = build(arguments.data)
     linked = {"classes": data.classes, "in_channels": data.in_channels, "encoder_weights": None}
-    SegmentationModule(**(parsed.model.as_dict() | linked))
+    SegmentationModule(**(arguments.model.as_dict() | linked))
     return data
 
 

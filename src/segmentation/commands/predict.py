@@ -1,137 +1,110 @@
 """``predict``: files, folders, globs and stacks -> labels a person can look at."""
 
-import glob
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, pages, read_pixels
+from segmentation.commands.inputs import Job, find_jobs
+from segmentation.data.placement import placement_of
+from segmentation.data.reading import Part, in_channels
+from segmentation.data.results import Kind, Results, is_done, result_paths
+from segmentation.data.windows import LARGE, Rows, open_rows
+from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
-from segmentation.inference.classes import Classes, overlay
+from segmentation.inference.flips import Tta
+from segmentation.inference.objects import Method
 from segmentation.model.predictor import Predictor, load
 
-Kind = Literal["labels", "index", "probabilities", "overlay"]
+FAILURES = "failures.csv"
+"""In the output folder: each input that could not be predicted, and why."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One input file.
+class Page:
+    """One image of a job, or why there is none."""
 
-    Attributes:
-        path: Of the file.
-        name: Of the results without suffix, relative to the output folder; sub-folders are kept.
-        pages: Of a stack; 1 for a single image.
-    """
-
-    path: Path
-    name: Path
-    pages: int
+    job: Job
+    part: Part
+    image: NDArray[Any] | Rows | InputError
 
 
 def predict(
     inputs: list[str],
     *,
-    ckpt_path: str,
+    ckpt_path: str | list[str],
     out: Path = Path("predictions"),
     write: str = "labels",
     threshold: float | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
+    tta: Tta | None = None,
+    tta_scales: list[float] | None = None,
+    instances: Method = "components",
     device: str | None = None,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Label images, folders and stacks with a checkpoint.
+    """Label images, folders and stacks with a checkpoint, or with the mean of several.
 
-    Each kind of result has a folder of its own below ``out``, with the names and sub-folders of the inputs;
-    a multi-page TIFF gives a multi-page TIFF.
+    Each kind of result has a folder of its own below ``out``, with the names and sub-folders of the inputs.
+    A multi-page TIFF gives a multi-page TIFF, an image of more than 64 megapixels a tiled one, in bounded memory.
+    Resolution and georeferencing are kept. A file that cannot be predicted is reported, listed in
+    ``failures.csv``, and the others go on.
 
     Args:
         inputs: Files, folders (with all below them) and globs.
-        ckpt_path: A checkpoint of fit.
+        ckpt_path: One or several checkpoints of fit, run folders, or a folder of crossval; the probabilities of
+            several are averaged.
         out: Folder of the results.
-        write: Kinds separated by commas. labels: 8-bit PNG to look at, 0/255 for two classes, the classes'
-            colours for more. index: PNG of class indices. probabilities: float16 TIFF (K, H, W). overlay: the
-            labels over the image.
+        write: Kinds separated by commas. labels: 8-bit picture to look at, 0/255 for two classes, the classes'
+            colours for more. index: class indices. probabilities: float16 TIFF (K, H, W). overlay: the labels over
+            the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid and box.
         threshold: Instead of the one stored in the checkpoint; for two classes.
+        tile: Longest side in pixels that goes through the network at once; by default that of the checkpoint.
+        overlap: Share of a tile that it has in common with the next; by default that of the checkpoint.
+        tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
+        tta_scales: Sizes of the image, as factors, whose probabilities are averaged, such as 0.75 1 1.25.
+        instances: How objects are told apart. components: connected pixels of a class. watershed: objects that
+            touch are parted where the probability sinks between them.
         device: cpu, cuda, ...; a GPU where there is one.
+        resume: Leave inputs alone whose results are all there.
         overwrite: Replace results that are there already.
 
     Raises:
-        InputError: For inputs that do not exist, cannot be read or would share a result; for results
-            that exist.
+        InputError: For inputs that do not exist or would share a result; for results that exist; at the end,
+            when some inputs could not be predicted.
     """
     kinds = _kinds(write)
     jobs = find_jobs(inputs, out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder as --out")
-    results = {job: {kind: _result_path(out, kind, job) for kind in kinds} for job in jobs}
-    _check_results(results, overwrite)
-    predictor = load(ckpt_path, device, threshold)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
-        task = progress.add_task("predict", total=sum(job.pages for job in jobs))
-        for job in jobs:
-            _predict_file(predictor, job, results[job], lambda: progress.advance(task))
-    for kind in kinds:
-        print(f"{len(jobs)} {kind}: {out / kind}")
-
-
-def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
-    """The files behind inputs; below a folder, those of earlier results in ``out`` are none.
-
-    Raises:
-        InputError: Naming every input that holds no image, and images whose results would share a name.
-    """
-    found: dict[Path, Path] = {}
-    empty = []
-    for text in inputs:
-        files = list(_files(text, out.resolve()))
-        if not files:
-            empty.append(text)
-        for path, name in files:
-            found.setdefault(path, name)
-    if empty or not found:
-        raise InputError(
-            f"no images in {', '.join(map(_told, empty)) or 'nothing'}; give image files, folders or globs "
-            f"({', '.join(IMAGE_SUFFIXES)})"
+    left = _left(jobs, kinds, out, resume=resume, overwrite=overwrite)
+    if len(left) < len(jobs):
+        print(f"{len(jobs) - len(left)} of {len(jobs)} inputs have their results already")
+    failures: dict[Job, str] = {}
+    if left:
+        predictor = load(
+            ckpt_path, device, threshold=threshold, tile=tile, overlap=overlap, tta=tta, tta_scales=tta_scales
         )
-    by_name: dict[Path, list[Path]] = {}
-    for path, name in found.items():
-        by_name.setdefault(name, []).append(path)
-    clashes = [" and ".join(map(str, paths)) for paths in by_name.values() if len(paths) > 1]
-    if clashes:
-        raise InputError(f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out")
-    return [Job(path, name, pages(path)) for path, name in found.items()]
-
-
-def _told(text: str) -> str:
-    return text if Path(text).exists() or glob.has_magic(text) else f"{text} (does not exist)"
-
-
-def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
-    path = Path(text)
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            name = file.relative_to(path)
-            hidden = any(part.startswith(".") for part in name.parts)
-            earlier = path.resolve() in out.parents and out in file.resolve().parents
-            if file.is_file() and is_image(file) and not hidden and not earlier:
-                yield file, name.with_suffix("")
-    elif path.is_file():
-        yield path, Path(path.stem)
-    else:
-        for match in sorted(glob.glob(text, recursive=True)):
-            if Path(match).is_file() and is_image(Path(match)):
-                yield Path(match), Path(Path(match).stem)
+        failures = _predict_all(predictor, left, kinds, out, instances)
+    _list_failures(failures, out)
+    for kind in kinds if left else []:
+        print(f"{len(left) - len(failures)} {kind}: {out / kind}")
+    if failures:
+        raise InputError(f"{len(failures)} of {len(left)} inputs could not be predicted; {out / FAILURES} says why")
 
 
 def _kinds(write: str) -> list[Kind]:
-    known: tuple[Kind, ...] = ("labels", "index", "probabilities", "overlay")
+    known: tuple[Kind, ...] = get_args(Kind)
     asked = [kind.strip() for kind in write.split(",")]
     unknown = [kind for kind in asked if kind not in known]
     if unknown:
@@ -139,80 +112,118 @@ def _kinds(write: str) -> list[Kind]:
     return [kind for kind in known if kind in asked]
 
 
-def _result_path(out: Path, kind: Kind, job: Job) -> Path:
-    suffix = ".tif" if job.pages > 1 or kind == "probabilities" else ".png"
-    return out / kind / job.name.parent / (job.name.name + suffix)
-
-
-def _check_results(results: dict[Job, dict[Kind, Path]], overwrite: bool) -> None:
-    inputs = {job.path.resolve() for job in results}
-    paths = [path for by_kind in results.values() for path in by_kind.values()]
+def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwrite: bool) -> list[Job]:
+    """The jobs to be done; nothing that exists is written over unless asked for, and no input ever."""
+    inputs = {job.path.resolve() for job in jobs}
+    paths = [path for job in jobs for kind in kinds for path in result_paths(out, kind, job.name)]
     onto_inputs = [path for path in paths if path.resolve() in inputs]
     if onto_inputs:
         raise InputError(f"{onto_inputs[0]} is an input and would be overwritten; give another --out")
+    if resume:
+        return [job for job in jobs if not all(is_done(out, kind, job.name) for kind in kinds)]
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise InputError(
-            f"{len(existing)} results exist, such as {existing[0]}; give another --out, or --overwrite true"
+            f"{len(existing)} results exist, such as {existing[0]}; give another --out, or --overwrite true, or "
+            "--resume true for what is missing"
         )
+    return jobs
 
 
-def _predict_file(predictor: Predictor, job: Job, results: dict[Kind, Path], advance: Callable[[], None]) -> None:
-    written: dict[Kind, list[NDArray[Any]]] = {kind: [] for kind in results}
+def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: Path, method: Method) -> dict[Job, str]:
+    """Write the results of all jobs; returns why those without results failed."""
+    failures: dict[Job, str] = {}
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
+        task = progress.add_task("predict", total=sum(job.pages for job in jobs))
+        done = 0
+        for job, answers in groupby(_answers(predictor, jobs), key=lambda answer: answer[0].job):
+            part = job.part(0)
+            results = Results(
+                out,
+                job.name,
+                kinds,
+                predictor.classes,
+                predictor.decision,
+                method=method,
+                stack=job.pages > 1,
+                placement=placement_of(part),
+                large=LARGE,
+            )
+            try:
+                with results:
+                    for page, blocks in answers:
+                        part = page.part
+                        if isinstance(page.image, InputError):
+                            raise page.image
+                        results.add(page.image, blocks, lambda share: progress.advance(task, share))
+            except WriteError:
+                raise
+            except InputError as error:
+                failures[job] = str(error) if str(part) in str(error) else f"{part}: {error}"
+                print(f"failed: {failures[job]}", file=sys.stderr)
+            done += job.pages
+            progress.update(task, completed=done)
+    return failures
+
+
+def _answers(predictor: Predictor, jobs: list[Job]) -> Iterator[tuple[Page, Iterator[NDArray[np.float32]]]]:
+    """Each page in order with its probabilities (K, h, W) from top to bottom, computed when they are asked for.
+
+    Images of one size that follow each other go through the network together where it takes several tiles.
+    """
+    for (shape, _), alike in groupby(
+        chain.from_iterable(_opened(job, predictor.in_channels) for job in jobs), key=_kind_of_image
+    ):
+        together = max(1, min(predictor.tiling.batch, LARGE // math.prod(shape[:2])))
+        while batch := list(islice(alike, together)):
+            bands = _bands(predictor, [page.image for page in batch if not isinstance(page.image, InputError)])
+            for place, page in enumerate(batch):
+                yield page, _of_one(bands, place)
+
+
+def _opened(job: Job, channels: int) -> Iterator[Page]:
+    """The pages of a job, up to the first that cannot be used; grey ones stored as RGB are taken, as by ``fit``."""
     size: tuple[int, ...] | None = None
-    for page in range(job.pages):
-        part = Part(job.path, page if job.pages > 1 else None)
+    for number in range(job.pages):
+        part = job.part(number)
         try:
-            image = read_pixels(part)
+            image = open_rows(part, LARGE)
+            if isinstance(image, np.ndarray):
+                image = in_channels(image, channels)
             size = size or image.shape[:2]
             if image.shape[:2] != size:
                 raise InputError(
                     f"{part} is {image.shape[0]}x{image.shape[1]} (HxW), the pages before it are {size[0]}x{size[1]}; "
                     "save pages of different sizes as a file each"
                 )
-            probabilities = predictor.probabilities(image)
         except InputError as error:
-            raise error if str(part) in str(error) else InputError(f"{part}: {error}") from error
-        labels = predictor.labels(probabilities)
-        for kind in results:
-            written[kind].append(_render(kind, image, probabilities, labels, predictor.classes))
-        advance()
-    for kind, path in results.items():
-        _write(path, kind, written[kind], predictor.classes)
+            yield Page(job, part, error)
+            return
+        yield Page(job, part, image)
 
 
-def _render(
-    kind: Kind,
-    image: NDArray[Any],
-    probabilities: NDArray[np.float32],
-    labels: NDArray[np.uint8],
-    classes: Classes,
-) -> NDArray[Any]:
-    if kind == "probabilities":
-        return probabilities.astype(np.float16)
-    if kind == "overlay":
-        return overlay(image, labels, classes.tints)
-    if kind == "labels" and classes.binary:
-        return labels * np.uint8(255)
-    return labels
+def _kind_of_image(page: Page) -> tuple[tuple[int, ...], str]:
+    """What images that go through the network together have in common."""
+    return ((), "") if isinstance(page.image, InputError) else (page.image.shape, page.image.dtype.name)
 
 
-def _write(path: Path, kind: Kind, arrays: list[NDArray[Any]], classes: Classes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".tif":
-            colored = kind == "overlay" or (kind == "labels" and not classes.binary)
-            stack = [classes.paint(array) if array.ndim == 2 and colored else array for array in arrays]
-            data = np.stack(stack) if len(stack) > 1 else stack[0]
-            tifffile.imwrite(temporary, data, photometric="rgb" if colored else "minisblack", compression="zlib")
-        else:
-            picture = Image.fromarray(arrays[0])
-            if kind == "labels" and not classes.binary:
-                picture.putpalette(np.asarray(classes.colors, np.uint8).tobytes())
-            picture.save(temporary, format="PNG")
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise InputError(f"{path} cannot be written ({error.strerror or error}); give another --out") from error
+def _bands(predictor: Predictor, images: list[NDArray[Any] | Rows]) -> Callable[[], Iterable[NDArray[np.float32]]]:
+    """A function that gives the probabilities of images, (B, K, h, W) from top to bottom."""
+
+    def bands() -> Iterator[NDArray[np.float32]]:
+        for _, block in predictor.bands(images):
+            yield block
+
+    return bands if len(images) == 1 else cache(lambda: list(bands()))
+
+
+def _of_one(bands: Callable[[], Iterable[NDArray[np.float32]]], place: int) -> Iterator[NDArray[np.float32]]:
+    for block in bands():
+        yield block[place]
+
+
+def _list_failures(failures: dict[Job, str], out: Path) -> None:
+    (out / FAILURES).unlink(missing_ok=True)  # of an earlier call
+    if failures:
+        with Table(out / FAILURES, ("file", "reason")) as table:
+            table.rows += [(job.path, reason) for job, reason in failures.items()]

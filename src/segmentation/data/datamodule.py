@@ -152,6 +152,10 @@ class SegmentationDataModule(LightningDataModule):
                 )
         return self._split
 
+    def samples(self, ids: Sequence[str]) -> list[Sample]:
+        """The samples of these ids in a list of the split, with their groups."""
+        return [self._samples[key] for key in ids]
+
     @property
     def unused(self) -> list[str]:
         """Ids of the labelled samples that are in no list of the split."""
@@ -253,7 +257,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def training_draws(self) -> TrainingDraws:
         """The training data set behind ``train_dataloader``."""
-        samples = [self._samples[key] for key in self.split["train"]]
+        samples = self.samples(self.split["train"])
         return TrainingDraws(
             self._finished_reader(),
             samples,
@@ -277,7 +281,7 @@ class SegmentationDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, stage: str) -> DataLoader[Item]:
-        samples = [self._samples[key] for key in self._evaluated_ids(stage)]
+        samples = self.samples(self._evaluated_ids(stage))
         reader = self._finished_reader()
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         batches = SizeBatches(self._sizes(samples), self.eval_batch_size, rank, world)

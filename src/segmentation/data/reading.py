@@ -45,7 +45,7 @@ def is_image(path: Path) -> bool:
 
 
 def pages(path: Path) -> int:
-    """Number of pages of a TIFF file; 1 for every other format.
+    """Number of pages of a TIFF file; 1 for every other format, and for an image with overviews of itself.
 
     Raises:
         FileError: When the file is no readable TIFF.
@@ -54,7 +54,9 @@ def pages(path: Path) -> int:
         return 1
     try:
         with tifffile.TiffFile(path) as file:
-            return len(file.pages)
+            count = len(file.pages)
+            overviews = count > 1 and _is_overview(file.pages[count - 1])  # they come last
+            return 1 if overviews and len(_images(file)) == 1 else count
     except Exception as error:  # struct.error and others on cut files
         raise unreadable(path, error) from error
 
@@ -125,6 +127,13 @@ def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]
     )
 
 
+def in_channels(pixels: NDArray[Any], channels: int) -> NDArray[Any]:
+    """(H, W, C) -> (H, W, channels) by what ``stacked`` does without loss; as it is where that does not lead there."""
+    opaque = _without_opaque_alpha(pixels)
+    fitting = (array for array in (pixels, opaque, _one_if_grey(opaque)) if array.shape[2] == channels)
+    return next(fitting, pixels)
+
+
 def _channels(pixels: Sequence[NDArray[Any]]) -> int:
     return sum(array.shape[2] for array in pixels)
 
@@ -182,7 +191,7 @@ def _read_npy(part: Part) -> NDArray[Any]:
 
 def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
     with tifffile.TiffFile(part.path) as file:
-        index = _page_index(file, part)
+        index = page_index(file, part)
         page = file.pages[index].aspage()
         if "Z" in page.axes:
             raise FileError(part, f"is a volume of the shape {page.shape}", "save it as one page per slice")
@@ -203,7 +212,12 @@ def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
         return upright(pixels, page.tags.valueof(ORIENTATION, 1))
 
 
-def _page_index(file: tifffile.TiffFile, part: Part) -> int:
+def page_index(file: tifffile.TiffFile, part: Part) -> int:
+    """Which page a part is; of an image with overviews or a transparency mask, the image.
+
+    Raises:
+        FileError: For a page that does not exist, and a stack where one image is expected.
+    """
     count = len(file.pages)
     if part.page is not None:
         if part.page >= count:
@@ -213,7 +227,7 @@ def _page_index(file: tifffile.TiffFile, part: Part) -> int:
         return part.page
     if count == 1:
         return 0
-    whole = [index for index in range(count) if not file.pages[index].aspage().is_reduced]  # overviews of a GeoTIFF
+    whole = _images(file)
     if len(whole) != 1:
         raise FileError(
             part.path,
@@ -221,6 +235,16 @@ def _page_index(file: tifffile.TiffFile, part: Part) -> int:
             "save one image a file, or use data.source: TiffStackSource",
         )
     return whole[0]
+
+
+def _images(file: tifffile.TiffFile) -> list[int]:
+    return [index for index, page in enumerate(file.pages) if not _is_overview(page)]
+
+
+def _is_overview(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Whether a page shows another one again, smaller or as its transparency, as in GeoTIFF."""
+    whole = page.aspage()
+    return whole.is_reduced or whole.is_mask
 
 
 def _read_coded(part: Part, index: int, page: tifffile.TiffPage, *, keep_palette: bool) -> NDArray[Any]:

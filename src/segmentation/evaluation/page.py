@@ -1,13 +1,10 @@
 """The result of ``check`` as one HTML page that needs nothing beside it."""
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +14,7 @@ from segmentation.data.source import Sample, Source
 from segmentation.data.splits import Split
 from segmentation.data.survey import Record, class_pixels
 from segmentation.errors import InputError
+from segmentation.evaluation.html import data_url, legend, write_html
 from segmentation.inference.classes import Classes, overlay, to_rgb
 
 THUMB = 256
@@ -136,37 +134,15 @@ def write_page(path: Path, report: Report, pictures: Sequence[Picture] = ()) -> 
     Raises:
         InputError: When the file cannot be written.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["percent"] = percent
-    templates.filters["number"] = lambda value: f"{value:.4g}"
-    classes = report.classes
-    html = templates.get_template("check.html").render(
+    write_html(
+        path,
+        "check.html",
         report=report,
         pictures=pictures,
-        legend=[] if classes is None else list(zip(classes.names, map(_css, classes.tints), strict=True)),
+        legend=[] if report.classes is None else legend(report.classes.names, report.classes.tints),
         sizes=[] if report.facts is None else _size_bars(report.facts),
         curves=[] if report.facts is None else list(_curves(report.facts)),
     )
-    try:
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}); give another --out") from error
-
-
-def percent(share: float) -> str:
-    """A share 0..1 as a person writes it: 12%, 1.5%, 0.03%; what is there is never 0%."""
-    if share <= 0:
-        return "0%"
-    value = 100 * share
-    if value >= 99.5:
-        return "100%" if share >= 1 else f"{value:.1f}%" if value < 99.95 else "> 99.9%"
-    return f"{value:.0f}%" if value >= 10 else f"{value:.1f}%" if value >= 1 else f"{max(value, 0.01):.2f}%"
 
 
 def _picture(source: Source, sample: Sample, note: str) -> Iterator[Picture]:
@@ -180,23 +156,9 @@ def _picture(source: Source, sample: Sample, note: str) -> Iterator[Picture]:
     small = np.asarray(Image.fromarray(labels[::step, ::step]).resize(shown.size, Image.Resampling.NEAREST))
     classes = source.classes
     painted = Classes(classes.names, classes.tints, classes.ignore_index).paint(small)
-    rows, columns = np.indices(small.shape)
-    hatched = np.where((rows + columns) % 8 < 4, np.uint8(90), np.uint8(170))[..., None]  # no class is of this colour
-    painted = np.where((small == classes.ignore_index)[..., None], hatched, painted)
     both = overlay(np.asarray(shown), small, classes.tints, opacity=0.5)
-    yield Picture(
-        sample.id, note, _url(shown, "jpeg"), _url(Image.fromarray(painted), "png"), _url(Image.fromarray(both), "jpeg")
-    )
-
-
-def _url(image: Image.Image, kind: str) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind.upper(), **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "rgb({} {} {})".format(*color)
+    truth, mixed = Image.fromarray(painted), Image.fromarray(both)
+    yield Picture(sample.id, note, data_url(shown, "jpeg"), data_url(truth, "png"), data_url(mixed, "jpeg"))
 
 
 def _size_bars(facts: Facts, most: int = 8) -> list[tuple[str, int, float]]:

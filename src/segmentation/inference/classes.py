@@ -75,10 +75,30 @@ class Classes:
         return cls(tuple(values["names"]), tuple(values.get("colors", ())), values.get("ignore_index", IGNORE_INDEX))
 
     def paint(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class indices (H, W) -> RGB (H, W, 3); indices outside the classes are mid-grey."""
-        table = np.full((256, 3), 128, np.uint8)
+        """Class indices (H, W) -> RGB (H, W, 3); what is outside the classes, such as ignored pixels, is hatched."""
+        table = np.zeros((256, 3), np.uint8)
         table[: len(self.colors)] = self.colors
-        return table[labels]
+        painted = table[labels]
+        outside = labels >= len(self.colors)
+        if outside.any():
+            painted[outside] = hatching(labels.shape)[outside]
+        return painted
+
+
+def hatching(size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Diagonal stripes in two greys, which no class can be mistaken for, whatever its colour.
+
+    Args:
+        size: (H, W); the stripes are wide enough to be seen when such a picture is scaled down to a thumbnail.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    height, width = size
+    diagonals = np.arange(height)[:, None] + np.arange(width)
+    stripe = -(-max(size) // 64)
+    grey = np.where(diagonals // stripe % 2 == 0, np.uint8(90), np.uint8(170))
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def palette(count: int) -> tuple[Color, ...]:
@@ -98,7 +118,11 @@ def _voc_color(index: int) -> Color:
 
 
 def overlay(
-    image: NDArray[np.generic], labels: NDArray[np.uint8], colors: Sequence[Color], opacity: float = 0.4
+    image: NDArray[np.generic],
+    labels: NDArray[np.uint8],
+    colors: Sequence[Color],
+    opacity: float = 0.4,
+    span: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Tint an image with the colours of its classes.
 
@@ -108,11 +132,12 @@ def overlay(
         labels: (H, W) class indices; indices without a colour stay untinted.
         colors: RGB per class; black leaves the image as it is.
         opacity: Share of the colour, 0..1.
+        span: As in ``to_rgb``.
 
     Returns:
         (H, W, 3) uint8.
     """
-    shown = to_rgb(image).astype(np.float32)
+    shown = to_rgb(image, span).astype(np.float32)
     table = np.zeros((256, 3), np.float32)
     table[: len(colors)] = colors
     tint = table[labels]
@@ -122,14 +147,25 @@ def overlay(
     return tinted_image
 
 
-def to_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Raw pixels (H, W, C) of any dtype and any C -> viewable RGB (H, W, 3) uint8."""
+def to_rgb(image: NDArray[np.generic], span: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Raw pixels (H, W, C) of any dtype and any C -> viewable RGB (H, W, 3) uint8.
+
+    Args:
+        image: Shown as it is where it is uint8, else stretched.
+        span: The values that become black and white; None for the smallest and largest that are shown.
+    """
     shown = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
     if shown.dtype == np.uint8:
         return np.ascontiguousarray(shown).astype(np.uint8)
     values = shown.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low, high = span or value_range(image) or (0.0, 1.0)
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
     viewable: NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return viewable
+
+
+def value_range(image: NDArray[np.generic]) -> tuple[float, float] | None:
+    """Smallest and largest finite value of the channels that ``to_rgb`` shows; None without one."""
+    shown = image[..., : 3 if image.shape[-1] >= 3 else 1].astype(np.float64)
+    finite = shown[np.isfinite(shown)]
+    return (float(finite.min()), float(finite.max())) if finite.size else None

@@ -1,10 +1,14 @@
 """Probabilities -> labels, and how the threshold between two classes is chosen."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segmentation.errors import InputError
+from segmentation.inference.components import absorb, absorb_rows
 
 THRESHOLDS = tuple(step / 256 for step in range(1, 256))
 """What ``dice`` and ``iou`` choose from."""
@@ -24,22 +28,74 @@ ArrayT = TypeVar("ArrayT", bound=_Array)
 class Decision:
     """The rule that turns probabilities into labels; stored in the checkpoint.
 
+    First each pixel by itself, then small objects, then holes; what becomes of them says ``absorb``.
+
     Attributes:
         threshold: A pixel of a binary task is class 1 where its probability is greater; 0..1.
             Multiclass tasks take the most probable class.
+        smallest_object: 4-connected pixels of a class other than 0 are absorbed when they are fewer.
+        largest_hole: 4-connected pixels of class 0 are absorbed when they are no more, also at the edge of the
+            image, where the rest of them is not seen.
+
+    Raises:
+        InputError: For values outside these ranges.
     """
 
     threshold: float = 0.5
+    smallest_object: int = 0
+    largest_hole: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"the threshold is {self.threshold}; give a probability from 0 to 1")
+        for name in ("smallest_object", "largest_hole"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)} pixels; give 0 or more")
 
     def labels(self, probabilities: ArrayT) -> ArrayT:
-        """(..., K, H, W) probabilities -> (..., H, W) int64 class indices, numpy or torch alike."""
-        if probabilities.shape[-3] == 2:  # type: ignore[attr-defined] # arrays and tensors both have it
-            return (probabilities[..., 1, :, :] > self.threshold) * 1  # type: ignore[no-any-return]
-        return probabilities.argmax(-3)  # type: ignore[no-any-return]
+        """(..., K, H, W) probabilities -> (..., H, W) int64 class indices, numpy or torch alike.
+
+        With sizes a tensor is decided on the CPU and goes back to its device.
+        """
+        labels: Any = self._by_pixel(probabilities)
+        if self.smallest_object > 1 or self.largest_hole:
+            array = labels.cpu().numpy() if hasattr(labels, "cpu") else labels
+            maps = array.astype(np.uint8).reshape(-1, *array.shape[-2:])
+            array = np.stack([self.sized(one) for one in maps]).astype(np.int64).reshape(array.shape)
+            labels = labels.new_tensor(array) if hasattr(labels, "new_tensor") else array
+        return labels  # type: ignore[no-any-return]
+
+    def stream(self, blocks: Iterable[NDArray[np.floating[Any]]]) -> Iterator[NDArray[np.uint8]]:
+        """The labels of an image that comes in blocks of rows, in memory that does not grow with its height.
+
+        Args:
+            blocks: (K, h, W) probabilities from top to bottom.
+
+        Yields:
+            (h', W) class indices from top to bottom; together those that ``labels`` gives the whole image.
+            The heights differ from those that came in.
+        """
+        labels: Iterator[NDArray[np.uint8]] = (self._by_pixel(block).astype(np.uint8) for block in blocks)
+        if self.smallest_object > 1:
+            labels = absorb_rows(labels, self.smallest_object)
+        if self.largest_hole:
+            labels = absorb_rows(labels, self.largest_hole + 1, holes=True)
+        yield from labels
+
+    def sized(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W) class indices pixel by pixel -> those with small objects and holes absorbed."""
+        if self.smallest_object > 1:
+            labels = absorb(labels, self.smallest_object)
+        return absorb(labels, self.largest_hole + 1, holes=True) if self.largest_hole else labels
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for the checkpoint."""
         return asdict(self)
+
+    def _by_pixel(self, probabilities: Any) -> Any:
+        if probabilities.shape[-3] == 2:
+            return (probabilities[..., 1, :, :] > self.threshold) * 1
+        return probabilities.argmax(-3)
 
 
 def iou(confusion: NDArray[Any]) -> NDArray[np.float64]:

@@ -44,11 +44,7 @@ class Intensity:
         Raises:
             InputError: When the pixels are of another type than the training images.
         """
-        if image.dtype.name != self.dtype:
-            raise InputError(
-                f"the image is {image.dtype.name}, the network was trained on {self.dtype}; "
-                f"convert the pixels to {self.dtype} in the value range of the training images"
-            )
+        self.check(image.dtype)
         if self.network_dtype == "uint8":
             return image
         if not self.high:
@@ -60,6 +56,14 @@ class Intensity:
         if self.rule == "percentile":
             np.clip(scaled, 0, 1, out=scaled)
         return scaled.astype(np.float32, copy=False)
+
+    def check(self, dtype: np.dtype[Any]) -> None:
+        """Raise InputError when pixels are of another type than the training images."""
+        if dtype.name != self.dtype:
+            raise InputError(
+                f"the image is {dtype.name}, the network was trained on {self.dtype}; "
+                f"convert the pixels to {self.dtype} in the value range of the training images"
+            )
 
     def moments(self, mean: list[float], std: list[float]) -> tuple[list[float], list[float]]:
         """Mean and deviation of the stored pixels of each channel -> those of the network's pixels.

@@ -17,6 +17,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segmentation.errors import InputError
+from segmentation.inference.decision import Decision
+from segmentation.metrics.objects import overlaps
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """The thresholds over which the challenge takes the maximum."""
@@ -53,7 +55,7 @@ def v_scores(truth: NDArray[np.integer[Any]], cell: NDArray[np.bool_]) -> tuple[
     counted = truth != 0
     if not counted.any():
         raise ValueError("no pixel of this slice is true cell, so V_Rand and V_Info are undefined; leave it out")
-    return _v_scores(truth[counted].astype(np.int64), proposed_segments(cell)[counted])
+    return _v_scores(truth[counted], proposed_segments(cell)[counted])
 
 
 def true_segments(cell: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -78,17 +80,10 @@ def proposed_segments(cell: NDArray[np.bool_]) -> NDArray[np.int32]:
     return segments
 
 
-def _v_scores(truth: NDArray[np.int64], proposal: NDArray[np.int32]) -> tuple[float, float]:
+def _v_scores(truth: NDArray[np.integer[Any]], proposal: NDArray[np.int32]) -> tuple[float, float]:
     """The scores from the labels of the counted pixels, both (n,)."""
     n = truth.size
-    width = int(proposal.max()) + 1
-    # Only pairs that occur are counted: a noisy proposal has so many segments that a whole table would not fit in
-    # memory. Neighbours mostly share their pair, and sorting runs is five times faster than sorting pixels.
-    pixels = truth * width + proposal
-    starts = np.flatnonzero(np.diff(pixels, prepend=-1))
-    pairs, run = np.unique(pixels[starts], return_inverse=True)
-    joint = np.bincount(run, weights=np.diff(starts, append=n))  # float64 holds integers up to 2^53 exactly
-    rows, columns = np.divmod(pairs, width)
+    rows, columns, joint = overlaps(truth, proposal)
     inside = columns > 0
     p = joint[inside]
     a = np.bincount(rows, weights=joint)
@@ -113,7 +108,7 @@ class _SegmentScore(Metric):
     """Sums over slices of both scores at every threshold, so that VRand and VInfo share one update.
 
     Args:
-        threshold: A threshold in 0..1 fixed beforehand, scored beside the eleven of the challenge.
+        decision: One fixed beforehand, whose labels are scored beside the eleven thresholds of the challenge.
     """
 
     is_differentiable = False
@@ -124,13 +119,11 @@ class _SegmentScore(Metric):
     sums: Tensor
     count: Tensor
 
-    def __init__(self, threshold: float | None = None) -> None:
+    def __init__(self, decision: Decision | None = None) -> None:
         super().__init__()
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"the threshold of the EM scores is {threshold}; give a probability from 0 to 1")
-        self.threshold = threshold
-        self.thresholds = THRESHOLDS if threshold is None else (*THRESHOLDS, float(threshold))
-        self.add_state("sums", torch.zeros(len(self.thresholds), 2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.decision = decision
+        rows = len(THRESHOLDS) + (decision is not None)
+        self.add_state("sums", torch.zeros(rows, 2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, mask: Tensor) -> None:
@@ -154,10 +147,14 @@ class _SegmentScore(Metric):
         if probabilities[:, 1].shape != mask.shape:
             raise ValueError(f"probabilities {tuple(probabilities.shape)} and mask {tuple(mask.shape)} differ in size")
         self.sums = self.sums.double()  # Trainer(precision="bf16-true") casts the states too
-        maps = probabilities[:, 1].detach().float().cpu().numpy()
-        for probability, cell in zip(maps, (mask == 1).cpu().numpy(), strict=True):
+        maps = probabilities.detach().float().cpu().numpy()
+        for planes, cell in zip(maps, (mask == 1).cpu().numpy(), strict=True):
             if cell.any():
-                self.sums += torch.from_numpy(_sweep(probability, cell, self.thresholds)).to(self.sums.device)
+                scores = sweep(planes[1], cell, THRESHOLDS)
+                if self.decision is not None:
+                    decided = v_scores(true_segments(cell), self.decision.labels(planes) == 1)
+                    scores = np.vstack([scores, decided])
+                self.sums += torch.from_numpy(scores).to(self.sums.device)
                 self.count += 1
 
     def compute(self) -> Tensor:
@@ -165,15 +162,26 @@ class _SegmentScore(Metric):
         return self._means()[: len(THRESHOLDS)].max()
 
     def at(self, threshold: float) -> Tensor:
-        """The mean over slices at one of ``thresholds``, over all processes; NaN without slices.
+        """The mean over slices at one of ``THRESHOLDS``, over all processes; NaN without slices.
 
         Raises:
             ValueError: When it was not scored.
         """
-        if threshold not in self.thresholds:
-            raise ValueError(f"{threshold} was not scored; {type(self).__name__} has {self.thresholds}")
+        if threshold not in THRESHOLDS:
+            raise ValueError(f"{threshold} was not scored; {type(self).__name__} has {THRESHOLDS}")
         with self._synced():
-            return self._means()[self.thresholds.index(threshold)]
+            return self._means()[THRESHOLDS.index(threshold)]
+
+    def at_decision(self) -> Tensor:
+        """The mean over slices of the labels of the decision, over all processes; NaN without slices.
+
+        Raises:
+            ValueError: When no decision was given.
+        """
+        if self.decision is None:
+            raise ValueError(f"{type(self).__name__} was made without a decision, so its labels were not scored")
+        with self._synced():
+            return self._means()[-1]
 
     def best_threshold(self) -> float:
         """The threshold of the official score, over all processes; NaN without slices.
@@ -204,10 +212,7 @@ class VRand(_SegmentScore):
     ``VInfo``. doi:10.3389/fnana.2015.00142.
 
     Args:
-        threshold: A threshold in 0..1 fixed beforehand, for ``at``.
-
-    Raises:
-        InputError: When the threshold is not in 0..1.
+        decision: One fixed beforehand, for ``at_decision``.
     """
 
     _column = 0
@@ -220,19 +225,25 @@ class VInfo(_SegmentScore):
     ``VRand``. doi:10.3389/fnana.2015.00142.
 
     Args:
-        threshold: A threshold in 0..1 fixed beforehand, for ``at``.
-
-    Raises:
-        InputError: When the threshold is not in 0..1.
+        decision: One fixed beforehand, for ``at_decision``.
     """
 
     _column = 1
 
 
-def _sweep(
+def sweep(
     probability: NDArray[np.float32], cell: NDArray[np.bool_], thresholds: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """Both scores of one slice at each threshold, (T, 2), from its map and true cells, both (H, W)."""
+    """Both scores of one slice at each of T thresholds.
+
+    Args:
+        probability: (H, W) float32 in 0..1, of cell.
+        cell: (H, W) bool, the true cell pixels, at least one.
+        thresholds: Each in 0..1.
+
+    Returns:
+        (T, 2) float64: V_Rand and V_Info.
+    """
     truth = true_segments(cell)
     counted = np.flatnonzero(truth)
     labels = truth.ravel()[counted].astype(np.int64)

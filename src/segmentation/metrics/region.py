@@ -101,19 +101,23 @@ def region_scores(confusion: NDArray[np.int64], names: tuple[str, ...]) -> dict[
         neither in the truth nor predicted has NaN and is left out of every mean (Long et al. 2015,
         doi 10.1109/CVPR.2015.7298965, for the last three).
     """
-    counts = confusion.astype(np.float64)
-    hits, truth, predicted = np.diagonal(counts), counts.sum(1), counts.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    return {name: float(value) for name, value in region_scores_of_each(confusion, names).items()}
+
+
+def region_scores_of_each(matrices: NDArray[Any], names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """The scores of ``region_scores`` for many data sets at once: (..., K, K) counts -> (...) by name."""
+    counts = matrices.astype(np.float64)
+    hits, truth, predicted = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
+    with np.errstate(invalid="ignore"):  # nothing of nothing is NaN
         by_class = {"iou": iou(counts), "dice": dice(counts), "precision": hits / predicted, "recall": hits / truth}
-        accuracy = hits.sum() / counts.sum()
-    scores = {score: float(class_mean(values)) for score, values in by_class.items()}
-    scores["accuracy"] = float(accuracy)
+        accuracy = hits.sum(-1) / truth.sum(-1)
+        frequency_weighted_iou = np.where(truth > 0, by_class["iou"] * truth, 0).sum(-1) / truth.sum(-1)
+    scores = {score: class_mean(values) for score, values in by_class.items()}
+    scores["accuracy"] = accuracy
     scores["mean_accuracy"] = scores["recall"]
-    present = truth > 0
-    weighted = (by_class["iou"][present] * truth[present]).sum()
-    scores["frequency_weighted_iou"] = float(weighted / truth.sum()) if present.any() else float("nan")
+    scores["frequency_weighted_iou"] = frequency_weighted_iou
     for score, values in by_class.items():
-        scores |= {f"{score}/{name}": float(value) for name, value in zip(names, values, strict=True)}
+        scores |= {f"{score}/{name}": values[..., index] for index, name in enumerate(names)}
     return scores
 
 

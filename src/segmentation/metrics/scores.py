@@ -24,7 +24,7 @@ class Scores(nn.Module):
     Args:
         classes: Of the task.
         kinds: ``region`` (from one confusion matrix), ``em`` (V_Rand and V_Info, binary tasks only).
-        decision: Labels are fixed by it; None lets ``compute`` choose the threshold of a binary task.
+        decision: Labels are fixed by it; None lets ``compute`` choose the threshold of a binary task, with sizes 0.
         criterion: What the threshold is chosen by: ``dice`` or ``iou`` over the data set, or ``v_rand``.
         target_class: Name of the class that dice or iou is taken of; None for the mean over classes.
     """
@@ -48,10 +48,11 @@ class Scores(nn.Module):
         chooses = classes.binary and decision is None
         self.by_threshold = ThresholdBins(classes.ignore_index, self.thresholds) if chooses else None
         self.by_label = None if chooses else RegionScores(len(classes), classes.ignore_index)
-        fixed = None if decision is None else decision.threshold
         # one group: the costly update of the two is the same and runs once
         self.em = (
-            MetricCollection({"v_rand": VRand(fixed), "v_info": VInfo(fixed)}, compute_groups=[["v_rand", "v_info"]])
+            MetricCollection(
+                {"v_rand": VRand(decision), "v_info": VInfo(decision)}, compute_groups=[["v_rand", "v_info"]]
+            )
             if "em" in kinds
             else None
         )
@@ -88,12 +89,15 @@ class Scores(nn.Module):
         values["iou_per_image"] = iou_per_image
         if self.classes.binary:
             values["threshold"] = decision.threshold
+        values |= {name: size for name, size in decision.to_dict().items() if name != "threshold" and size}
         if self.em is not None:
             names: tuple[Literal["v_rand"], Literal["v_info"]] = ("v_rand", "v_info")
             for name in names:
                 metric = self._em(name)
                 values[name] = float(metric.compute())
-                if decision.threshold in metric.thresholds:
+                if self.decision is not None:
+                    values[f"{name}_at_threshold"] = float(metric.at_decision())
+                elif decision.threshold in em.THRESHOLDS:
                     values[f"{name}_at_threshold"] = float(metric.at(decision.threshold))
         return decision, values
 

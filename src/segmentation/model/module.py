@@ -1,18 +1,23 @@
 """From batches to logits and loss: the network, its normalisation, its scores, its checkpoint."""
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import torch
+import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from segmentation.errors import InputError
+from segmentation.errors import InputError, nearest
 from segmentation.inference import tiling
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Criterion, Decision
+from segmentation.inference.flips import VIEWS, Tta, averaged
 from segmentation.inference.intensity import Intensity
+from segmentation.inference.tiling import Tiling
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
 from segmentation.model.losses import Loss, balanced_weights
@@ -24,6 +29,12 @@ FORMAT = 1
 
 ARCHITECTURE = ("network", "encoder", "network_options", "in_channels")
 """Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
+
+TOGETHER = {"cuda": 4}
+"""Tiles that go through the network together, by device; a CPU is no faster with more than one."""
+
+DECIDED = ("threshold", "smallest_object", "largest_hole")
+"""Arguments that are chosen on the validation samples where the user left them open."""
 
 
 class Batch(TypedDict):
@@ -58,6 +69,14 @@ class SegmentationModule(LightningModule):
         criterion: What chooses the threshold of a binary task after each validation: dice, iou or v_rand.
         target_class: The class whose dice or iou chooses it; null for the mean over classes.
         threshold: A fixed threshold instead of the chosen one.
+        smallest_object: Connected pixels of a class other than the first are cleared away below this number;
+            null for the one chosen after fit on the best checkpoint, where clearing gains.
+        largest_hole: Connected pixels of the first class are filled up to this number; null as above.
+        tile: Longest side in pixels that goes through the network at once after training; larger images are
+            cut into tiles.
+        overlap: Share of a tile that it has in common with the next.
+        tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
+        tta_scales: Sizes of the image, as factors, whose probabilities are averaged too; null for [1].
         channels_last: Memory format; faster on CPUs and GPUs alike.
     """
 
@@ -85,6 +104,12 @@ class SegmentationModule(LightningModule):
         criterion: Criterion = "dice",
         target_class: str | None = None,
         threshold: float | None = None,
+        smallest_object: int | None = None,
+        largest_hole: int | None = None,
+        tile: int = 1024,
+        overlap: float = 0.25,
+        tta: Tta = "none",
+        tta_scales: list[float] | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -93,8 +118,6 @@ class SegmentationModule(LightningModule):
         self.classes = Classes.from_dict(classes)
         self.score_kinds: list[Kind] = scores or ["region"]
         check_scores(self.classes, self.score_kinds, criterion, target_class)
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"model.threshold is {threshold}; give a probability from 0 to 1")
         check_optimization(
             optimizer, lr, weight_decay, optimizer_options or {}, schedule, warmup, schedule_options or {}
         )
@@ -106,10 +129,42 @@ class SegmentationModule(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
         self.train_iou = JaccardIndex(len(self.classes), self.classes.ignore_index)
-        self.decision = Decision(0.5 if threshold is None else threshold)
+        self.decision = Decision()
+        self.set_inference()
         self.intensity: Intensity | None = None
         self.trained_on: dict[str, str] = {}
         self.precision: str | None = None
+
+    def set_inference(self, **options: Any) -> None:
+        """Change how the trained network is applied.
+
+        Args:
+            options: Any of ``threshold``, ``smallest_object``, ``largest_hole``, ``tile``, ``overlap``, ``tta``
+                and ``tta_scales``, as the arguments of these names.
+
+        Raises:
+            InputError: For values outside their range.
+        """
+        self.hparams.update(options)
+        settings = self.hparams
+        decided = {name: settings[name] for name in DECIDED if settings[name] is not None}
+        if not 0 <= decided.get("threshold", 0) <= 1:
+            raise InputError(f"model.threshold is {settings['threshold']}; give a probability from 0 to 1")
+        for name in DECIDED[1:]:
+            if decided.get(name, 0) < 0:
+                raise InputError(f"model.{name} is {settings[name]}; give a number of pixels, 0 or more")
+        self.decision = replace(self.decision, **decided)
+        self.tiling = Tiling(self.network.fixed or settings["tile"], settings["overlap"])
+        self.scales: list[float] = settings["tta_scales"] or [1.0]
+        if not all(scale > 0 for scale in self.scales):
+            raise InputError(f"model.tta_scales is {self.scales}; give factors greater than 0, such as [0.75, 1, 1.25]")
+        if self.network.fixed is not None and self.scales != [1]:
+            raise InputError(
+                f"model.tta_scales is {self.scales}, but this network takes images of {self.network.fixed} pixels only; "
+                "leave it out"
+            )
+        if settings["tta"] not in VIEWS:
+            raise InputError(f"model.tta {settings['tta']!r} is unknown" + nearest(settings["tta"], list(VIEWS)))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) raw pixels, uint8 or float32 -> logits (B, 1 or K, H, W) of any H, W >= 1."""
@@ -119,10 +174,29 @@ class SegmentationModule(LightningModule):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (B, 1 or K, H, W) -> float32 probabilities (B, K, H, W); two planes for a binary task."""
-        if self.classes.binary:
-            positive = logits.float().sigmoid()
-            return torch.cat([1 - positive, positive], dim=1)
-        return logits.float().softmax(dim=1)
+        logits = logits.float()
+        # not 1 - sigmoid, which is 0 from a logit of 17 on
+        return torch.cat([-logits, logits], dim=1).sigmoid() if self.classes.binary else logits.softmax(dim=1)
+
+    def predict_tile(self, image: Tensor) -> Tensor:
+        """Raw pixels that go through the network at once -> probabilities, averaged over ``tta`` and ``tta_scales``.
+
+        Args:
+            image: (B, C, h, w) uint8 or float32.
+
+        Returns:
+            (B, K, h, w) float32.
+        """
+        tta, together = self.hparams["tta"], TOGETHER.get(image.device.type, 1)
+        means = [averaged(partial(self._at_scale, scale), tta, together)(image) for scale in self.scales]
+        return torch.stack(means).mean(0) if len(means) > 1 else means[0]
+
+    def _at_scale(self, scale: float, image: Tensor) -> Tensor:
+        if scale == 1:
+            return self.probabilities(self(image))
+        size = [max(1, round(length * scale)) for length in image.shape[-2:]]
+        scaled = F.interpolate(image.float(), size=size, mode="bilinear", antialias=scale < 1)
+        return F.interpolate(self.probabilities(self(scaled)), size=image.shape[-2:], mode="bilinear")
 
     def setup(self, stage: str) -> None:
         """Take the normalisation from the training images, once: a loaded checkpoint keeps its own."""
@@ -246,13 +320,14 @@ class SegmentationModule(LightningModule):
         chosen = stored.get("class_weights")  # absent before they could be chosen
         if self.hparams["class_weights"] == "auto" and chosen is not None:
             self.loss.weigh(chosen)
-        if self.hparams["threshold"] is None:
-            self.decision = Decision(**stored["decision"])
+        self.decision = Decision(**stored["decision"])
+        self.set_inference()  # what the user gave wins
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        logits = tiling.run(self, batch["image"])
+        probabilities = tiling.run(self.predict_tile, batch["image"], self.tiling)
+        logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
+        logits = logs[:, 1:] - logs[:, :1] if self.classes.binary else logs
         losses = [self.loss(image[None], mask[None]) for image, mask in zip(logits, batch["mask"], strict=True)]
-        probabilities = self.probabilities(logits)
         self.stage_scores.update(probabilities, batch["mask"], torch.stack(losses))
         return {"probabilities": probabilities}
 

@@ -58,17 +58,28 @@ class AnySize(nn.Module):
         network: (B, C, H, W) -> (B, K, H, W) for H, W divisible by ``stride`` and not below ``shortest``.
         stride: What H and W must be divisible by.
         shortest: The least H and W, a multiple of ``stride``.
+        fixed: The only H and W that the network takes; smaller images are padded to it. None for any.
     """
 
-    def __init__(self, network: nn.Module, stride: int = 32, shortest: int = 64) -> None:
+    def __init__(self, network: nn.Module, stride: int = 32, shortest: int = 64, fixed: int | None = None) -> None:
         super().__init__()
         self.network = network
-        self.stride = stride
-        self.shortest = shortest
+        self.stride = fixed or stride
+        self.shortest = fixed or shortest
+        self.fixed = fixed
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) float -> logits (B, K, H, W)."""
+        """(B, C, H, W) float -> logits (B, K, H, W).
+
+        Raises:
+            InputError: For an image larger than ``fixed``.
+        """
         height, width = image.shape[-2:]
+        if self.fixed is not None and max(height, width) > self.fixed:
+            raise InputError(
+                f"the network takes images of {self.fixed}x{self.fixed} pixels only, this one is {height}x{width}; "
+                f"set data.crop: {self.fixed}, or another model.encoder"
+            )
         right, below = (
             torch.sym_max(self.shortest, length + (-length) % self.stride) - length for length in (width, height)
         )
@@ -139,7 +150,13 @@ def build_network(
         raise InputError(
             f"model.network DPT takes patches of 8, 16 or 32 pixels, {encoder} has {network.encoder.output_stride}"
         )
-    return AnySize(network, *_lengths(network))
+    return AnySize(network, *_lengths(network), _fixed_size(network))
+
+
+def _fixed_size(network: nn.Module) -> int | None:
+    """The side of the only image that a transformer of timm takes, None where it takes any."""
+    sizes: list[Any] = [module.img_size for module in network.modules() if getattr(module, "strict_img_size", False)]
+    return next((int(max(size)) for size in sizes if size is not None), None)
 
 
 def _lengths(network: Any) -> tuple[int, int]:

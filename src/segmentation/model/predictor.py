@@ -1,7 +1,10 @@
-"""A checkpoint as a function from raw pixels to labels."""
+"""A checkpoint, or several, as a function from raw pixels to labels."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import fmean, median_low
+from typing import Any, Protocol
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,42 +15,73 @@ from segmentation.errors import InputError
 from segmentation.inference import tiling
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
+from segmentation.inference.flips import Tta
 from segmentation.inference.intensity import Intensity
-from segmentation.model.module import SegmentationModule, read_extras
+from segmentation.model.module import TOGETHER, SegmentationModule, read_extras
 from segmentation.model.precision import autocast, usable_precision
+
+BEST = "checkpoints/best.ckpt"
+"""In a run folder."""
+
+
+class Pixels(Protocol):
+    """An image (H, W, C) of which rows can be read: an array, a memory map, or a file that is read by windows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored pixels."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """(h, W, C): these rows."""
 
 
 class Predictor:
     """Raw pixels of any size -> labels, as ``predict``, ``validate`` and ``test`` give them.
 
     Args:
-        module: A trained module.
+        modules: Trained modules of the same classes and channels; their probabilities are averaged.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
-        threshold: Instead of the one stored in the checkpoint, 0..1; for binary tasks.
+
+    Attributes:
+        decision: Of the module; of several modules, the mean threshold and the median sizes.
+
+    Raises:
+        InputError: When the modules differ in classes or channels.
     """
 
-    def __init__(self, module: SegmentationModule, device: str | None = None, threshold: float | None = None) -> None:
+    def __init__(self, modules: Sequence[SegmentationModule], device: str | None = None) -> None:
         self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.module = module.eval().to(self.device)
-        self.precision = usable_precision(module.precision or "32-true", self.device.type)
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"the threshold is {threshold}; give a probability from 0 to 1")
-        if threshold is not None and not module.classes.binary:
-            raise InputError(f"a threshold is for two classes; this checkpoint has {len(module.classes)}, leave it out")
-        self.decision = module.decision if threshold is None else Decision(threshold)
+        self.modules = [module.eval().to(self.device) for module in modules]
+        first = self.modules[0]
+        for module in self.modules:
+            if module.classes.names != first.classes.names or _channels(module) != _channels(first):
+                raise InputError(
+                    f"the checkpoints do not belong together: {list(first.classes.names)} in {_channels(first)} channels "
+                    f"and {list(module.classes.names)} in {_channels(module)}"
+                )
+        self.decision = Decision(
+            fmean(module.decision.threshold for module in self.modules),
+            median_low(module.decision.smallest_object for module in self.modules),
+            median_low(module.decision.largest_hole for module in self.modules),
+        )
+        self.tiling = replace(first.tiling, batch=TOGETHER.get(self.device.type, 1))
 
     @property
     def classes(self) -> Classes:
         """What the labels mean."""
-        return self.module.classes
+        return self.modules[0].classes
 
     @property
     def in_channels(self) -> int:
         """Channels of an image."""
-        return int(self.module.hparams["in_channels"])
+        return _channels(self.modules[0])
 
-    def __call__(self, image: ArrayLike) -> NDArray[np.uint8]:
-        """Labels of an image.
+    def __call__(self, image: ArrayLike | Pixels) -> NDArray[np.uint8]:
+        """Labels of an image; of a memory map, no more than a row of tiles is in memory at once.
 
         Args:
             image: (H, W) or (H, W, C), raw pixels of the type the network was trained on.
@@ -58,32 +92,67 @@ class Predictor:
         Raises:
             InputError: For another number of channels or pixel type.
         """
-        return self.labels(self.probabilities(image))
+        return np.concatenate(list(self.decision.stream(block[0] for _, block in self.bands([self._check(image)]))))
 
-    def probabilities(self, image: ArrayLike) -> NDArray[np.float32]:
+    def probabilities(self, image: ArrayLike | Pixels) -> NDArray[np.float32]:
         """(H, W) or (H, W, C) raw pixels -> (K, H, W) in 0..1; two planes for a binary task.
 
         Raises:
             InputError: For another number of channels or pixel type.
         """
-        pixels = self._check(np.asarray(image))
-        # a copy: torch takes no read-only arrays, which PIL gives
-        batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
-        with torch.inference_mode(), autocast(self.precision, self.device.type):
-            probabilities = self.module.probabilities(tiling.run(self.module, batch))
-        result: NDArray[np.float32] = probabilities[0].cpu().numpy()
-        return result
+        return np.concatenate([block[0] for _, block in self.bands([self._check(image)])], axis=1)
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(K, H, W) probabilities -> (H, W) class indices by the stored decision."""
         return self.decision.labels(probabilities).astype(np.uint8)
 
-    def _check(self, image: NDArray[Any]) -> NDArray[Any]:
-        pixels = image[..., None] if image.ndim == 2 else image
-        if pixels.ndim != 3 or pixels.shape[2] != self.in_channels or 0 in pixels.shape:
+    def bands(self, images: Sequence[Pixels]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Probabilities of images of one size, from top to bottom.
+
+        Args:
+            images: B images (H, W, C).
+
+        Yields:
+            (start, block): rows of probabilities (B, K, h, W) from row ``start`` on; in order, together all H.
+
+        Raises:
+            InputError: For another number of channels or pixel type.
+        """
+        images = [self._check(image) for image in images]
+
+        def rows(start: int, stop: int) -> NDArray[Any]:
+            return np.stack([image[start:stop] for image in images]).transpose(0, 3, 1, 2)
+
+        height, width = images[0].shape[:2]
+        for start, block in tiling.bands(self._predict, rows, (height, width), self.tiling):
+            yield start, block.cpu().numpy()
+
+    def _predict(self, tiles: NDArray[Any]) -> torch.Tensor:
+        """(N, C, h, w) raw pixels -> mean probabilities (N, K, h, w) of the modules, on the device."""
+        answers = []
+        for module in self.modules:
+            pixels = (module.intensity or Intensity())(tiles.transpose(0, 2, 3, 1))
+            # a copy: torch takes no read-only arrays, which PIL gives
+            batch = torch.from_numpy(np.array(pixels, order="C")).permute(0, 3, 1, 2).to(self.device)
+            precision = usable_precision(module.precision or "32-true", self.device.type)
+            with torch.inference_mode(), autocast(precision, self.device.type):
+                answers.append(module.predict_tile(batch))
+        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(0)
+
+    def _check(self, image: ArrayLike | Pixels) -> Pixels:
+        pixels: Any = image if isinstance(getattr(image, "dtype", None), np.dtype) else np.asarray(image)
+        shape = pixels.shape
+        if len(shape) not in (2, 3) or (*shape, 1)[2] != self.in_channels or 0 in shape:
             wanted = "(H, W) or (H, W, 1)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
-            raise InputError(f"the image has the shape {image.shape}; the network takes {wanted}")
-        return (self.module.intensity or Intensity())(pixels)
+            raise InputError(f"the image has the shape {shape}; the network takes {wanted}")
+        for module in self.modules:
+            (module.intensity or Intensity()).check(pixels.dtype)
+        checked: Pixels = pixels[..., None] if len(shape) == 2 else pixels
+        return checked
+
+
+def _channels(module: SegmentationModule) -> int:
+    return int(module.hparams["in_channels"])
 
 
 def _device(name: str) -> torch.device:
@@ -100,29 +169,70 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def load(ckpt_path: str | Path, device: str | None = None, threshold: float | None = None) -> Predictor:
-    """A predictor from a checkpoint; needs no config, no network access and no command line.
+def load(
+    ckpt_path: str | Path | Sequence[str | Path],
+    device: str | None = None,
+    threshold: float | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
+    tta: Tta | None = None,
+    tta_scales: list[float] | None = None,
+) -> Predictor:
+    """A predictor from checkpoints; needs no config, no network access and no command line.
 
     Args:
-        ckpt_path: A ``.ckpt`` file of ``fit``.
+        ckpt_path: A ``.ckpt`` file of ``fit``, a run folder, a folder of ``crossval``, or several of them,
+            whose probabilities are averaged.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         threshold: Instead of the stored one, 0..1; for binary tasks.
+        tile: Longest side in pixels that goes through the network at once; None for the stored one, as below.
+        overlap: Share of a tile that it has in common with the next.
+        tta: Test-time augmentation: none, flips or d4.
+        tta_scales: Sizes of the image, as factors, whose probabilities are averaged.
 
     Example:
         >>> predictor = segmentation.load("runs/isbi/20260101-120000/checkpoints/best.ckpt")  # doctest: +SKIP
         >>> labels = predictor(image)  # doctest: +SKIP
 
     Raises:
-        InputError: When the file is missing, damaged, or not a checkpoint of this program.
+        InputError: When a file is missing, damaged, or not a checkpoint of this program.
     """
-    return Predictor(load_module(ckpt_path), device, threshold)
+    options = {"threshold": threshold, "tile": tile, "overlap": overlap, "tta": tta, "tta_scales": tta_scales}
+    given = {name: value for name, value in options.items() if value is not None}
+    paths = [ckpt_path] if isinstance(ckpt_path, str | Path) else ckpt_path
+    return Predictor([load_module(file, given) for path in paths for file in checkpoints_of(path)], device)
 
 
-def load_module(ckpt_path: str | Path) -> SegmentationModule:
-    """The trained module on the CPU; errors as in ``load``."""
+def checkpoints_of(path: str | Path) -> list[Path]:
+    """The files behind a checkpoint, a run folder (its best), or a folder of ``crossval`` (the best of each fold).
+
+    Raises:
+        InputError: When there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    found = [path / BEST] if (path / BEST).is_file() else sorted(path.glob(f"fold*/{BEST}"))
+    if not found:
+        raise InputError(f"{path} is neither a run folder ({BEST}) nor one of crossval (fold0/{BEST}, ...)")
+    return found
+
+
+def load_module(ckpt_path: str | Path, options: dict[str, Any] | None = None) -> SegmentationModule:
+    """The trained module on the CPU; errors as in ``load``.
+
+    Args:
+        ckpt_path: The file.
+        options: Arguments of the module instead of the stored ones; none that its weights depend on.
+    """
     checkpoint = read_checkpoint(ckpt_path)
+    stored = checkpoint["hyper_parameters"]
+    if options and "threshold" in options and len(stored["classes"]["names"]) > 2:
+        raise InputError(
+            f"a threshold is for two classes; this checkpoint has {len(stored['classes']['names'])}, leave it out"
+        )
     try:
-        module = SegmentationModule(**checkpoint["hyper_parameters"])
+        module = SegmentationModule(**stored)
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
     except (InputError, KeyError, TypeError, RuntimeError) as error:
@@ -130,6 +240,7 @@ def load_module(ckpt_path: str | Path) -> SegmentationModule:
             f"{ckpt_path} does not fit this version of the program ({_first_sentence(error)}); "
             "load it with the version that wrote it, or train anew"
         ) from error
+    module.set_inference(**options or {})
     return module
 
 

@@ -71,6 +71,7 @@ def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data
     with pytest.raises(InputError, match="can be read in 2 ways") as several:
         source_of(shared_data / "labelme-voc")
     assert "labelme files" in str(several.value) and "PASCAL VOC" in str(several.value)
+    assert f"check --root {shared_data / 'labelme-voc/data_annotated'}" in str(several.value)
     with pytest.raises(InputError, match="is not recognised") as nothing:
         source_of(tmp_path)
     for error in (several, nothing):

@@ -93,8 +93,11 @@ def _unique(root: Path) -> Layout:
             f"masks/, or {SETTLE}"
         )
     if len(layouts) > 1:
+        apart = len({layout.below for layout in layouts}) == len(layouts)
         told = "".join(
-            f"\n  {layout.seen}" + (f" in {layout.below}/" if layout.below and layout.below not in layout.seen else "")
+            f"\n  {layout.seen}"
+            + (f" in {layout.below}/" if layout.below and layout.below not in layout.seen else "")
+            + (f": check --root {root / layout.below}" if apart else "")
             for layout in layouts[:10]
         )
         raise InputError(f"{root} can be read in {len(layouts)} ways:{told}\n{SETTLE[:1].upper()}{SETTLE[1:]}")

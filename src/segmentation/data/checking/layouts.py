@@ -61,7 +61,10 @@ def find(root: Path) -> list[Layout]:
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise InputError(f"{root.absolute()} {'is no folder' if root.exists() else 'does not exist'}")
+        raise InputError(
+            f"{root.absolute()} {'is no folder' if root.exists() else 'does not exist'}; "
+            "give the folder that holds the images and masks"
+        )
     listing = list_files(root)
     layouts: list[Layout] = []
     taken: list[str] = []

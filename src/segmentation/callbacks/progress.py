@@ -1,0 +1,19 @@
+"""A line for each validation where no progress bar is seen: in a pipe, a log file, a batch job."""
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from segmentation.callbacks.checkpoints import Checkpoints
+
+
+class ValidationLine(Callback):
+    """Says the score that chooses the best checkpoint, after each validation of ``fit``."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say it."""
+        checkpoints = trainer.checkpoint_callback
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not isinstance(checkpoints, Checkpoints):
+            return
+        name = checkpoints.monitor or ""
+        if name in trainer.callback_metrics:
+            rank_zero_info(f"Epoch {trainer.current_epoch + 1}: {name} {float(trainer.callback_metrics[name]):.4f}")

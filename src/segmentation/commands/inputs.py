@@ -1,0 +1,84 @@
+"""What ``predict`` is given: files, folders and globs -> the images behind them."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, pages
+from segmentation.errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input file.
+
+    Attributes:
+        path: Of the file.
+        name: Of the results without suffix, relative to the output folder; sub-folders are kept.
+        pages: Of a stack; 1 for a single image.
+    """
+
+    path: Path
+    name: Path
+    pages: int
+
+    def part(self, number: int) -> Part:
+        """One of its pages, from 0."""
+        return Part(self.path, number if self.pages > 1 else None)
+
+
+def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
+    """The files behind inputs; below a folder, those of earlier results in ``out`` are none.
+
+    Raises:
+        InputError: Naming every input that holds no image, and images whose results would share a name.
+    """
+    found: dict[Path, Path] = {}
+    empty = []
+    for text in inputs:
+        files = list(_files(text, out.resolve()))
+        if not files:
+            empty.append(text)
+        for path, name in files:
+            found.setdefault(path, name)
+    if empty or not found:
+        raise InputError(
+            f"no images in {', '.join(map(_told, empty)) or 'nothing'}; give image files, folders or globs "
+            f"({', '.join(IMAGE_SUFFIXES)})"
+        )
+    by_name: dict[Path, list[Path]] = {}
+    for path, name in found.items():
+        by_name.setdefault(name, []).append(path)
+    clashes = [" and ".join(map(str, paths)) for paths in by_name.values() if len(paths) > 1]
+    if clashes:
+        raise InputError(f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out")
+    return [Job(path, name, _pages(path)) for path, name in found.items()]
+
+
+def _told(text: str) -> str:
+    return text if Path(text).exists() or glob.has_magic(text) else f"{text} (does not exist)"
+
+
+def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
+    path = Path(text)
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            name = file.relative_to(path)
+            hidden = any(part.startswith(".") for part in name.parts)
+            earlier = path.resolve() in out.parents and out in file.resolve().parents
+            if file.is_file() and is_image(file) and not hidden and not earlier:
+                yield file, name.with_suffix("")
+    elif path.is_file():
+        yield path, Path(path.stem)
+    else:
+        for match in sorted(glob.glob(text, recursive=True)):
+            if Path(match).is_file() and is_image(Path(match)):
+                yield Path(match), Path(Path(match).stem)
+
+
+def _pages(path: Path) -> int:
+    try:
+        return pages(path)
+    except InputError:
+        return 1  # its fault is reported when its turn comes

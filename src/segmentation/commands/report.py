@@ -1,0 +1,91 @@
+"""``report``: everything about a checkpoint's scores on one page."""
+
+import os
+import shlex
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from segmentation.callbacks.runs import new_folder, run_of
+from segmentation.errors import InputError
+from segmentation.evaluation import tracking
+from segmentation.evaluation.names import shown, title_of
+from segmentation.evaluation.report import PAGE
+from segmentation.evaluation.report import report as write_report
+from segmentation.evaluation.scored import ListName, scored_of
+from segmentation.evaluation.summary import Interval, notes
+
+
+def report(
+    *,
+    ckpt_path: Path,
+    config: Path | None = None,
+    split: ListName | None = None,
+    out: Path | None = None,
+    worst: int = 8,
+    tolerance: float = 2.0,
+    device: str | None = None,
+    allow_seen: bool = False,
+    wandb: bool = False,
+) -> None:
+    """Score a checkpoint and write a page that explains the scores, with tables as CSV and plots as PNG.
+
+    Args:
+        ckpt_path: A checkpoint of fit, a run folder (its best), or a folder of crossval (each fold's best on the
+            samples that it did not train on, pooled).
+        config: What the data are; the config.yaml of the run by default.
+        split: train, val or test; by default test where there is a test list, else val.
+        out: New folder; report-SPLIT-TIME in the run by default.
+        worst: How many of the worst images are shown.
+        tolerance: Of the surface Dice, in pixels: outlines that are no further apart agree.
+        device: cpu, cuda, ...; a GPU where there is one.
+        allow_seen: Score samples that the checkpoint was trained on.
+        wandb: Log the report into the run in Weights & Biases too, offline unless WANDB_MODE=online.
+
+    Raises:
+        InputError: For anything that the user can mend.
+    """
+    arguments = dict(locals())  # first, before there are others
+    if worst < 0 or tolerance < 0:
+        raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
+    scored = scored_of(ckpt_path, split, config, device, allow_seen)
+    run = ckpt_path if ckpt_path.is_dir() else run_of(ckpt_path)
+    out = out or new_folder(run, f"report-{scored[0].split}-")
+    scores = write_report(
+        *(scored, out),
+        name=" ".join(run.absolute().parts[-2:]),
+        command=_command(arguments),
+        worst=worst,
+        tolerance=tolerance,
+    )
+    console = Console()
+    console.print(_table(scores, ", ".join([scored[0].split, *notes(scored)])))
+    for text in notes(scored).values():
+        console.print(text)
+    if wandb:
+        os.environ.setdefault("WANDB_MODE", "offline")  # as in fit
+        tracking.log_report(out, run)
+    console.print(f"Report: {out / PAGE}", soft_wrap=True)
+
+
+def _command(arguments: dict[str, Any]) -> str:
+    """The command line that does the same; of the arguments those that were given."""
+    words = ["python", "-m", "segmentation", "report"]
+    for name, value in arguments.items():
+        if value != signature(report).parameters[name].default:
+            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def _table(scores: dict[str, Interval], title: str) -> Table:
+    table = Table("score", "value", "95 % interval", title=f"Scores ({title})")
+    for name, (value, low, high) in scores.items():
+        if "/" not in name:
+            ends = f"{shown(name, low)} to {shown(name, high)}" if low == low else ""
+            table.add_row(title_of(name), shown(name, value), ends)
+    return table

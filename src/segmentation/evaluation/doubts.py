@@ -1,0 +1,98 @@
+"""What makes a comparison doubtful, and how the runs differ that are compared."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from segmentation.callbacks.runs import CONFIG, run_of, stored_config, stored_split
+from segmentation.evaluation.reported import Reported
+
+SEEN, SELECTED = "seen samples", "selected on these data"
+"""How the title of a report says that its samples were trained on, or that they chose its checkpoint."""
+
+PLACES = ("allow_seen", "ckpt_path", "config", "dirpath", "default_root_dir", "run_folder")
+"""Last parts of keys of a config that say where something lies, not what was done."""
+
+
+def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, left_out: Sequence[str]) -> Iterator[str]:
+    """What a reader must know before he believes a comparison.
+
+    Args:
+        reports: That are compared.
+        names: What they are called.
+        common: How many images all have.
+        left_out: The other images.
+    """
+    splits = [report.split for report in reports]
+    if len(set(splits)) > 1:
+        told = ", ".join(f"{name} on {split}" for name, split in zip(names, splits, strict=True))
+        yield f"the reports score different lists ({told}): report all of them on the same --split"
+    for mark, meaning in (
+        (SEEN, "scored on samples that it was trained on: its scores say nothing about new images"),
+        (SELECTED, "the checkpoint was selected on the images that it is scored on, which flatters it"),
+    ):
+        named = [name for name, report in zip(names, reports, strict=True) if mark in report.scored]
+        if named:
+            yield f"{', '.join(named)}: {meaning}"
+    trained = [_trained_on(report) for report in reports]
+    if all(ids is not None for ids in trained) and any(ids != trained[0] for ids in trained):
+        told = ", ".join(f"{name} on {len(ids or ())}" for name, ids in zip(names, trained, strict=True))
+        yield f"the checkpoints were trained on different samples ({told}): not only the method differs"
+    if not left_out and len({report.data for report in reports} - {""}) > 1:
+        yield "the images have the same names and sizes but other pixels: is this the same data set?"
+    if left_out:
+        counted = "1 image is" if len(left_out) == 1 else f"{len(left_out)} images are"
+        examples = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        yield (
+            f"{counted} not in all reports, or not in the same size, and left out of the paired differences of the "
+            f"{common} others: {examples}"
+        )
+
+
+def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:
+    """Key of the config -> its value in each report, where they differ; None when a config was not found.
+
+    A key that a config does not set has an empty value.
+    """
+    configs = [_config(report) for report in reports]
+    if not all(configs):
+        return None
+    keys = dict.fromkeys(key for config in configs for key in config)
+    rows = {key: tuple(config.get(key, "") for config in configs) for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+def _trained_on(report: Reported) -> set[str] | None:
+    """The training samples of its only run; None when there are several or it is not known."""
+    runs = list(_runs(report))
+    split = stored_split(runs[0]) if len(runs) == 1 else None
+    return None if split is None else set(split["train"])
+
+
+def _config(report: Reported) -> dict[str, str]:
+    """Key -> value, where all runs of the report agree: the folds of a cross-validation differ in the fold."""
+    configs = [dict(_flat(stored_config(run))) for run in _runs(report)]
+    shared = set.intersection(*(set(config.items()) for config in configs)) if configs else set()
+    return {key: value for key, value in (configs or [{}])[0].items() if (key, value) in shared}
+
+
+def _runs(report: Reported) -> Iterator[Path]:
+    """The run folders of its checkpoints, also when they were moved together with the report."""
+    parent = report.folder.absolute().parent
+    for text in report.checkpoints:
+        run = run_of(Path(text))
+        for folder in (run, parent / run.name, parent):
+            if (folder / CONFIG).is_file():
+                yield folder
+                break
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(values, dict) and (values or not prefix):
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if str(key) not in PLACES and not name.startswith("trainer.logger"):
+                yield from _flat(value, f"{name}.")
+    elif values is not None:
+        yield prefix.rstrip("."), values if isinstance(values, str) else json.dumps(values, default=str)

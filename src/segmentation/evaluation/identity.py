@@ -1,0 +1,161 @@
+"""Whose scores these are: the data, the checkpoint, its config, the machine and the versions."""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from segmentation.callbacks.runs import SPLIT, config_beside, run_of
+from segmentation.evaluation.scored import Scored
+
+ESSENTIAL = (
+    *("model.network", "model.encoder", "model.encoder_weights", "model.loss", "model.optimizer", "model.lr"),
+    *("model.schedule", "data.crop", "data.batch_size", "data.samples_per_epoch", "data.augment", "data.intensity"),
+    *("trainer.max_epochs", "trainer.precision", "seed_everything"),
+)
+"""Of a config, what a reader asks first."""
+
+Facts = dict[str, str]
+"""Label -> text."""
+
+
+def identity(scored: Sequence[Scored], command: str) -> dict[str, Facts]:
+    """Everything that a reader of the scores needs to get them again, by section.
+
+    Args:
+        scored: Samples and checkpoints.
+        command: That made the report.
+    """
+    first = scored[0]
+    device = first.predictor.device
+    return {
+        "Data": _data(scored),
+        "Checkpoint": {
+            one.name if len(scored) > 1 else "file": f"{one.ckpt_path}, {_written(one.ckpt_path)}, "
+            f"sha256 {sha256(one.ckpt_path)[:16]}"
+            for one in scored
+        }
+        | {"decision": "; ".join(dict.fromkeys(_decision(one) for one in scored))},
+        "Training": _training(first),
+        "Made": {
+            "when": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+            "command": command,
+            "program": ", ".join(filter(None, (f"segmentation {version('segmentation')}", commit()))),
+            "versions": _versions(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "machine": machine(),
+        },
+    }
+
+
+def data_digest(scored: Sequence[Scored]) -> str:
+    """Hash of the samples' ids and pixels: the same for the same samples, wherever they lie and in whatever order."""
+    lines = sorted(f"{key} {digest}" for one in scored for key, digest in one.digests.items())
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def machine() -> str:
+    """Processor, cores this process may use, graphics card, system."""
+    cpu = platform.processor() or platform.machine()
+    try:  # Linux alone knows its name there
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    cards = ", ".join(gpus) or "no GPU"
+    return f"{cpu}, {torch.get_num_threads()} threads; {cards}; {platform.system()} {platform.release()}"
+
+
+def commit() -> str:
+    """The commit of this program's checkout, ``-dirty`` when files were changed since; empty when it is installed."""
+    git, here = shutil.which("git"), Path(__file__)
+    if git is None:
+        return ""
+
+    def asked(*args: str) -> str:
+        answer = subprocess.run([git, "-C", str(here.parent), *args], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    # an installed copy may lie within a checkout of something else
+    if not asked("ls-files", "--error-unmatch", here.name):
+        return ""
+    return f"commit {found}" if (found := asked("describe", "--always", "--dirty", "--exclude=*")) else ""
+
+
+def _data(scored: Sequence[Scored]) -> Facts:
+    first = scored[0]
+    source = _content(first.config).get("data", {}).get("source", {})
+    root = source.get("init_args", {}).get("root") if isinstance(source, dict) else None
+    count = sum(len(one.ids) for one in scored)
+    own = [run_of(one.ckpt_path) / SPLIT for one in scored if one.config == config_beside(one.ckpt_path)]
+    kept = [path for path in own if path.is_file()]
+    facts = {
+        "source": type(first.data.source).__name__ + (f", {root}" if root else ""),
+        "samples": f"{count}, the {first.split} list"
+        + (f" of each of {len(scored)} folds" if len(scored) > 1 else "")
+        + f" ({', '.join(f'{len(ids)} {name}' for name, ids in first.data.split.items())})",
+        "classes": ", ".join(first.predictor.classes.names),
+        "config": ", ".join(str(one.config) for one in scored),
+        "digest of ids and pixels": data_digest(scored),
+    }
+    return facts | ({"split": ", ".join(map(str, kept))} if kept else {})
+
+
+def _decision(one: Scored) -> str:
+    settings, decision = one.predictor.modules[0].hparams, one.predictor.decision
+    parts = [f"threshold {decision.threshold:.4g}"] if one.predictor.classes.binary else ["most probable class"]
+    parts += [
+        f"{name.replace('_', ' ')} {value} pixels"
+        for name, value in (
+            ("smallest_object", decision.smallest_object),
+            ("largest_hole", decision.largest_hole),
+            ("tile", one.predictor.tiling.tile),
+        )
+        if value
+    ]
+    views = ", ".join([settings["tta"], *(f"scale {scale:g}" for scale in settings["tta_scales"] or [])])
+    return ", ".join([*parts, f"test-time augmentation {views}"])
+
+
+def _training(one: Scored) -> Facts:
+    """From the config of the run; without it, what the checkpoint knows."""
+    config = config_beside(one.ckpt_path)
+    content = {"model": dict(one.predictor.modules[0].hparams)} | ({} if config is None else _content(config))
+    found = {}
+    for key in ESSENTIAL:
+        value: Any = content
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            shown = ", ".join(f"{name} {share}" for name, share in value.items()) if isinstance(value, dict) else value
+            found[key] = str(shown)
+    return found
+
+
+def _content(config: Path) -> dict[str, Any]:
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _versions() -> str:
+    names = ("torch", "lightning", "segmentation-models-pytorch", "numpy", "scikit-image")
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
+
+
+def _written(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(sep=" ", timespec="seconds")
