@@ -59,8 +59,8 @@ def fit_specks(run: Run, specks: Path, quick: tuple[object, ...]) -> Fit:
 
     def fit(*args: object) -> Path:
         source = ("--data.source", "FolderSource", "--data.source.root", specks, "--data.source.in_channels", 1)
-        training = ("--data.crop", 64, "--trainer.max_epochs", 6, "--data.samples_per_epoch", 16, "--model.lr", 0.01)
-        seldom = ("--trainer.check_val_every_n_epoch", 3)
+        training = ("--data.crop", 64, "--trainer.max_epochs", 12, "--data.samples_per_epoch", 16, "--model.lr", 0.003)
+        seldom = ("--trainer.check_val_every_n_epoch", 6)
         assert run("fit", *source, *quick, *training, *seldom, "--data.folds", 4, "--data.fold", 0, *args) == 0
         return max(Path("runs/FolderSource").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
