@@ -20,7 +20,7 @@ def commands(section: str) -> list[list[str]]:
 
 
 def type_all(lines: list[list[str]], run: Run, quick: tuple[object, ...]) -> None:
-    assert [line[0] for line in lines] in (["fit", "test", "predict"], ["check", "fit", "predict"])
+    assert [line[0] for line in lines] in (["fit", "test", "predict"], ["check", "fit", "test", "predict"])
     for line in lines:
         time = next((path.name for path in sorted(Path("runs").glob("*/2*"))), "")
         typed = [word.replace("TIME", time) for word in line]
@@ -28,7 +28,7 @@ def type_all(lines: list[list[str]], run: Run, quick: tuple[object, ...]) -> Non
         assert run(*typed, *more) == 0, typed
 
 
-def test_your_own_images_in_three_commands(run: Run, folder_data: Path, quick) -> None:
+def test_your_own_images_in_four_commands(run: Run, folder_data: Path, quick) -> None:
     folder_data.rename("my_data")
     Path("new_images").mkdir()
     Image.fromarray(np.zeros((31, 40, 3), np.uint8)).save("new_images/one.png")
@@ -68,13 +68,13 @@ def test_every_file_and_target_named_exists() -> None:
     shown_by_folder = {
         path.name
         for part in ("sources", "checking", "commands", "metrics", "callbacks", "evaluation")
-        for path in (ROOT / "src").rglob(f"{part}/*.py")
+        for path in (ROOT / "src").rglob(f"{part}/**/*.py")
     }
-    assert files - shown_by_folder == named
+    assert files - shown_by_folder <= named <= files
 
 
 def test_every_message_in_the_troubleshooting_table_exists() -> None:
-    table = README.split("## When something goes wrong")[1]
+    table = README.split("## When something goes wrong")[1].split("\n## ")[0]
     quoted = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
     assert len(quoted) >= 7
     # joined as Python joins them: messages are wrapped over lines

@@ -75,6 +75,17 @@ def test_a_fit_stopped_by_sigterm_and_resumed(tiny_fit: Fit, run: Run, synthetic
     assert_equal(whole, stopped)
 
 
+def test_ctrl_c_keeps_what_was_learned(run: Run, synthetic, quick, kill, capfd) -> None:
+    kill(3, signal.SIGINT)
+    assert run("fit", *synthetic, *quick, *NETWORK, "--data.workers", 1) == 128 + signal.SIGTERM
+    stopped = next(Path("runs").glob("*/*"))
+    assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert "Ctrl-C again stops at once" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    kill(0, 0)
+    assert run("fit", *synthetic, *quick, *NETWORK, "--ckpt_path", "last") == 0
+
+
 def test_a_fit_killed_in_an_epoch_and_resumed(tiny_fit: Fit, run: Run, synthetic, quick) -> None:
     whole = tiny_fit(*NETWORK)
     args = [str(arg) for arg in ("fit", *synthetic, *quick, *NETWORK, "--trainer.default_root_dir", "killed")]

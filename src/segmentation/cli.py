@@ -21,6 +21,7 @@ from segmentation.callbacks.calibration import Calibration
 from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
 from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
+from segmentation.callbacks.interrupt import StopOnInterrupt
 from segmentation.callbacks.loggers import place_logger, quieten
 from segmentation.callbacks.pictures import Pictures
 from segmentation.callbacks.progress import ValidationLine
@@ -58,7 +59,7 @@ def run(args: list[str]) -> int:
     except SIGTERMException:
         named = next(iter(_values(args, "--run_folder")), None)
         last = "last" if named is None else Path(named, FOLDER, "last.ckpt")
-        rank_zero_info(f"Stopped by SIGTERM. Go on with the same command and --ckpt_path {last}")
+        rank_zero_info(f"Stopped; what was learned is in last.ckpt. Go on with the same command and --ckpt_path {last}")
         return 128 + signal.SIGTERM
     finally:
         wandb = sys.modules.get("wandb")
@@ -95,7 +96,8 @@ class SegmentationCLI(LightningCLI):
             SegmentationDataModule,
             save_config_callback=runs.RunFolder,
             seed_everything_default=0,
-            trainer_defaults={"max_epochs": 50},  # Lightning's own is 1000
+            # Lightning's own are 1000 epochs, and a table of layers of which a user needs one line
+            trainer_defaults={"max_epochs": 50, "enable_model_summary": False},
             args=args,
             parser_class=_Parser,
             auto_configure_optimizers=False,
@@ -153,8 +155,9 @@ class SegmentationCLI(LightningCLI):
         if config.ckpt_path in ("best", "last"):
             data = build(config.data)
             data.prepare_data()
-            config.ckpt_path = str(runs.find_checkpoint(config.ckpt_path, self.parent, data.split))
-            rank_zero_info(f"Checkpoint: {config.ckpt_path}")
+            found = runs.find_checkpoints(config.ckpt_path, self.parent, data.split)
+            rank_zero_info(runs.told(found, config.checkpoint.monitor))
+            config.ckpt_path = str(found[0])
         self.checkpoint = read_checkpoint(config.ckpt_path)
         given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
         merge_hyperparameters(config.model, given, self.checkpoint["hyper_parameters"], config.ckpt_path)
@@ -192,8 +195,7 @@ class SegmentationCLI(LightningCLI):
         ]
         if fits:
             callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
-        if fits and not sys.stdout.isatty():
-            callbacks.append(ValidationLine())
+            callbacks += [ValidationLine(), StopOnInterrupt()]
         if trainer.enable_progress_bar is not False:
             callbacks.append(RichProgressBar())
         loggers = [logger for logger in _as_list(trainer.logger) if isinstance(logger, Logger)]
@@ -209,7 +211,7 @@ class SegmentationCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check the data before the run folder is made, so that wrong data leave nothing behind."""
         self._prepare("fit")
-        rank_zero_info(f"Run folder: {self.folder}")
+        rank_zero_info(f"{self._network()}\nRun folder: {self.folder}")
         # at least once an epoch: a small data set has few batches
         every = min(vars(self.trainer)["log_every_n_steps"], self.datamodule.batches_per_epoch())
         vars(self.trainer)["log_every_n_steps"] = max(1, every)
@@ -269,6 +271,12 @@ class SegmentationCLI(LightningCLI):
             )
             notes["selected_on_these_data"] = 1
         return notes
+
+    def _network(self) -> str:
+        settings = self.model.hparams
+        encoder = "" if settings["network"] == "PlainUnet" else f" with encoder {settings['encoder']}"
+        millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
+        return f"Network: {settings['network']}{encoder}, {millions:.1f} million parameters"
 
     def _precision(self, accelerator: Any) -> str:
         device = _device(str(accelerator))

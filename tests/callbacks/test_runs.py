@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.callbacks.runs import find_checkpoint, folder_of_fit
+from segmentation.callbacks.runs import find_checkpoints, folder_of_fit, told
 from segmentation.data.splits import write_split
 from segmentation.errors import InputError
 
@@ -15,9 +15,9 @@ def test_a_run_that_left_samples_unused_is_found_by_its_split(tmp_path: Path) ->
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     write_split(tmp_path / "one" / "split.json", split, ["c"])
-    assert find_checkpoint("best", tmp_path, split) == checkpoint
+    assert find_checkpoints("best", tmp_path, split) == [checkpoint]
     with pytest.raises(InputError, match="is that of no run"):
-        find_checkpoint("best", tmp_path, split | {"val": ["c"]})
+        find_checkpoints("best", tmp_path, split | {"val": ["c"]})
 
 
 def test_a_named_folder_is_used_unless_it_holds_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +39,17 @@ def test_a_resumed_run_goes_on_in_its_own_folder(tmp_path: Path, monkeypatch: py
     assert folder_of_fit(Path("runs"), "mine", tmp_path / "mine") == tmp_path / "mine"
     with pytest.raises(InputError, match="goes on in its own folder, mine; leave --run_folder out"):
         folder_of_fit(Path("runs"), "other", Path("mine"))
+
+
+def test_the_newest_run_is_used_and_a_better_one_is_named(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "checkpoints/best.ckpt" for name in ("new", "old", "older", "broken")]
+    for path, score in zip(paths, (0.48, 0.79, 0.6, None), strict=True):
+        path.parent.mkdir(parents=True)
+        (path.parent.parent / "scores.json").write_text(
+            "{" if score is None else f'{{"iou": {score}, "loss": {score}}}'
+        )
+    assert told(paths, "val/iou") == (
+        f"Checkpoint: {paths[0]}, of the newest of 4 runs (iou 0.4800); {paths[1]} has the best iou, 0.7900"
+    )
+    assert told(paths, "val/loss") == f"Checkpoint: {paths[0]}, of the newest of 4 runs"
+    assert told(paths[3:], "val/iou") == f"Checkpoint: {paths[3]}"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.__main__ import main
-from segmentation.commands.inputs import find_jobs
 from segmentation.commands.predict import predict
+from segmentation.data.inputs import find_jobs
 from segmentation.data.reading import Part, read_pixels, read_values
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay

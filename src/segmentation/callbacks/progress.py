@@ -1,4 +1,4 @@
-"""A line for each validation where no progress bar is seen: in a pipe, a log file, a batch job."""
+"""A line for each validation: the progress bar shows the loss alone, and a log file has no bar."""
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -16,4 +16,6 @@ class ValidationLine(Callback):
             return
         name = checkpoints.monitor or ""
         if name in trainer.callback_metrics:
-            rank_zero_info(f"Epoch {trainer.current_epoch + 1}: {name} {float(trainer.callback_metrics[name]):.4f}")
+            newest = float(trainer.callback_metrics[name])
+            best = " (best so far)" if checkpoints.best_model_score == newest else ""
+            rank_zero_info(f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {name} {newest:.4f}{best}")

@@ -1,6 +1,7 @@
 """Run folders: ``runs/<config name>/<time>/``. Only ``fit`` makes one; nothing in one is overwritten."""
 
 import json
+import math
 import os
 from datetime import datetime
 from pathlib import Path
@@ -86,8 +87,8 @@ def config_beside(ckpt_path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Path:
-    """The ``best`` or ``last`` checkpoint of the newest run with this split; not of one in a folder the user named.
+def find_checkpoints(which: str, parent: Path, split: dict[str, list[str]]) -> list[Path]:
+    """The ``best`` or ``last`` checkpoints of the runs with this split, newest first; none in a folder the user named.
 
     Args:
         which: ``best`` or ``last``.
@@ -98,9 +99,9 @@ def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Pa
         InputError: Naming the runs that were considered.
     """
     candidates = sorted(parent.glob(f"*/{FOLDER}/{which}.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in candidates:
-        if stored_split(run_of(path)) == split:
-            return path
+    fitting = [path for path in candidates if stored_split(run_of(path)) == split]
+    if fitting:
+        return fitting
     if not candidates:
         raise InputError(f"--ckpt_path {which}: no {parent}/*/{FOLDER}/{which}.ckpt; run fit first or give a file")
     shown = "\n  ".join(map(str, candidates[:10]))
@@ -108,6 +109,35 @@ def find_checkpoint(which: str, parent: Path, split: dict[str, list[str]]) -> Pa
         f"--ckpt_path {which}: the split of these data (data.fold, data.split_file, files) is that of no run in "
         f"{parent}; give one of these files, or fit anew:\n  {shown}"
     )
+
+
+def told(checkpoints: list[Path], monitor: str) -> str:
+    """Which of the checkpoints is used, the first, and whether another run has a better score.
+
+    Args:
+        checkpoints: As from ``find_checkpoints``.
+        monitor: The score, such as ``val/iou``.
+    """
+    name = monitor.removeprefix("val/")
+    scores = {path: _stored_score(run_of(path), name) for path in checkpoints}
+    sign = -1 if "loss" in name else 1
+    best = max(checkpoints, key=lambda path: -math.inf if scores[path] is None else sign * (scores[path] or 0))
+    text = f"Checkpoint: {checkpoints[0]}"
+    if len(checkpoints) == 1:
+        return text
+    text += f", of the newest of {len(checkpoints)} runs"
+    newest = scores[checkpoints[0]]
+    if newest is not None and scores[best] is not None and best != checkpoints[0]:
+        text += f" ({name} {newest:.4f}); {best} has the best {name}, {scores[best]:.4f}"
+    return text
+
+
+def _stored_score(run: Path, name: str) -> float | None:
+    try:
+        score = json.loads((run / "scores.json").read_text()).get(name)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return score if isinstance(score, float) else None
 
 
 def stored_split(run: Path) -> dict[str, list[str]] | None:

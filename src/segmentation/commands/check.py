@@ -24,8 +24,8 @@ from segmentation.data.reading import Part
 from segmentation.data.source import Sample, Source, known_sources
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
+from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
 from segmentation.evaluation.html import percent
-from segmentation.evaluation.page import Report, chosen, pictures, shares_of, write_page
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
 

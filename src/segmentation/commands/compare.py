@@ -13,10 +13,10 @@ from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder
 from segmentation.errors import InputError
-from segmentation.evaluation.comparison import Comparison, compared
-from segmentation.evaluation.comparison_page import CHANGED, write_comparison
-from segmentation.evaluation.paired import Difference
-from segmentation.evaluation.reported import Reported, find_report, read_report
+from segmentation.evaluation.comparison.comparison import Comparison, compared
+from segmentation.evaluation.comparison.page import CHANGED, write_comparison
+from segmentation.evaluation.comparison.paired import Difference
+from segmentation.evaluation.report.reported import Reported, find_report, read_report
 
 PAGE, TABLE, RESULT = "compare.html", "compare.csv", "compare.json"
 

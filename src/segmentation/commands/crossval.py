@@ -16,8 +16,8 @@ from segmentation.commands.fold_states import LAST, SCORED, State, state_of, sta
 from segmentation.commands.processes import Program, run_all
 from segmentation.errors import InputError
 from segmentation.evaluation.folds import fold_table, over_folds, write_scores
-from segmentation.evaluation.report import report
-from segmentation.evaluation.reported import SCORES, read_report
+from segmentation.evaluation.report.report import report
+from segmentation.evaluation.report.reported import SCORES, read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.predictor import BEST
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.commands.inputs import Job, find_jobs
+from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.placement import placement_of
 from segmentation.data.reading import Part, in_channels
 from segmentation.data.results import Kind, Results, is_done, result_paths

@@ -11,12 +11,12 @@ from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder, run_of
 from segmentation.errors import InputError
-from segmentation.evaluation import tracking
 from segmentation.evaluation.names import shown, title_of
-from segmentation.evaluation.report import PAGE
-from segmentation.evaluation.report import report as write_report
+from segmentation.evaluation.report import tracking
+from segmentation.evaluation.report.report import PAGE
+from segmentation.evaluation.report.report import report as write_report
+from segmentation.evaluation.report.summary import Interval, notes
 from segmentation.evaluation.scored import ListName, scored_of
-from segmentation.evaluation.summary import Interval, notes
 
 
 def report(

@@ -404,7 +404,9 @@ def _collate(items: list[Item]) -> Any:
 
 def _start_worker(_worker: int) -> None:
     # schedulers send SIGTERM to all processes: the main one still finishes its step and writes a checkpoint
+    # and so does a terminal with Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     use_one_thread()
 
 

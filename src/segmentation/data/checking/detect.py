@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from segmentation.data.checking.layouts import Layout, find
+from segmentation.data.checking.listing import list_files
 from segmentation.data.checking.values import Meaning, meaning, peek
+from segmentation.data.checking.words import role
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
 from segmentation.data.reading import Part, read_pixels
@@ -88,9 +90,9 @@ def _unique(root: Path) -> Layout:
     layouts = find(root)
     if not layouts:
         raise InputError(
-            f"{root} is not recognised: no images with masks whose names go together, no COCO, labelme, PASCAL VOC or "
-            f"Cityscapes files, no stack with labels. Put the images into images/ and masks of the same names into "
-            f"masks/, or {SETTLE}"
+            f"{root} is not recognised: {_seen(root)}no images with masks whose names go together, no COCO, labelme, "
+            "PASCAL VOC or Cityscapes files, no stack with labels. Put the images into images/ and their masks into "
+            f"masks/ with the image's name (a_mask.png for a.jpg will do), or {SETTLE}"
         )
     if len(layouts) > 1:
         apart = len({layout.below for layout in layouts}) == len(layouts)
@@ -102,6 +104,16 @@ def _unique(root: Path) -> Layout:
         )
         raise InputError(f"{root} can be read in {len(layouts)} ways:{told}\n{SETTLE[:1].upper()}{SETTLE[1:]}")
     return layouts[0]
+
+
+def _seen(root: Path, most: int = 4) -> str:
+    """The folders with most images, and the folder of masks beside the root if there is one."""
+    folders = sorted(list_files(root).images.items(), key=lambda item: -len(item[1]))[:most]
+    told = [f"{len(names)} images in {folder or '.'}/" for folder, names in folders]
+    beside = [path.name for path in root.absolute().parent.iterdir() if path.is_dir() and role(path.name) == "mask"]
+    if beside and role(root.absolute().name) != "mask":
+        told.append(f"{beside[0]}/ lies beside it (check --root {root.parent} sees both)")
+    return "".join(f"{part}, " for part in told)
 
 
 def _is_own(table: Path, folder: Path) -> bool:

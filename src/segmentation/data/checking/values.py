@@ -248,7 +248,7 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
         void = None
     known = [value for value in whole if value != void]
     arguments: dict[str, Any] = {"classes": _two_names(table) if len(known) == 2 else _names(known)}
-    reasons = {"classes": f"the masks hold the values {whole}"}
+    reasons = {"classes": f"the masks hold the values {whole}; the names are yours to change"}
     if void is not None:
         reasons["ignore_index"] = f"{void} beside {known} marks pixels that do not count"
         arguments["ignore_index"] = void

@@ -12,7 +12,7 @@ from PIL import Image
 from segmentation.data.problems import Problem
 from segmentation.data.source import Sample, Source
 from segmentation.data.survey import Record
-from segmentation.evaluation.page import Report, chosen, pictures, shares_of, write_page
+from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
 from segmentation.inference.classes import Classes
 
 CLASSES = Classes(("background", "lesion"))

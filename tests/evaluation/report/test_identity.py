@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segmentation.evaluation import identity
+from segmentation.evaluation.report import identity
 
 
 def scored(**digests: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmentation.data.source import Sample
-from segmentation.evaluation.gallery import SIDE, chosen, object_panels, panels
+from segmentation.evaluation.report.gallery import SIDE, chosen, object_panels, panels
 from segmentation.evaluation.scored import Prediction
 from segmentation.inference.classes import Classes
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmentation.errors import InputError, nearest
-from segmentation.evaluation.doubts import settings, warnings
-from segmentation.evaluation.paired import EQUAL, Difference, differences, image_differences, sign
-from segmentation.evaluation.reported import Reported
+from segmentation.evaluation.comparison.doubts import settings, warnings
+from segmentation.evaluation.comparison.paired import EQUAL, Difference, differences, image_differences, sign
+from segmentation.evaluation.report.reported import Reported
 
 Change = tuple[str, float, float]
 """An image, its score in the baseline and in another report."""

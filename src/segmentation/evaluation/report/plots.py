@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from segmentation.evaluation import drawing
-from segmentation.evaluation.drawing import INK, STYLE
 from segmentation.evaluation.names import title_of
-from segmentation.evaluation.summary import Summary
+from segmentation.evaluation.report import drawing
+from segmentation.evaluation.report.drawing import INK, STYLE
+from segmentation.evaluation.report.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segmentation.callbacks.runs import CONFIG, run_of, stored_config, stored_split
-from segmentation.evaluation.reported import Reported
+from segmentation.evaluation.report.reported import Reported
 
 SEEN, SELECTED = "seen samples", "selected on these data"
 """How the title of a report says that its samples were trained on, or that they chose its checkpoint."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from segmentation.evaluation.reported import Reported
+from segmentation.evaluation.report.reported import Reported
 
 RESAMPLES = 10_000
 LEVEL = 0.05

@@ -13,14 +13,14 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.pictures import class_legend, error_legend, sheet
 from segmentation.errors import InputError
-from segmentation.evaluation.gallery import PANELS, Picture, chosen, object_panels, panels, to_picture
-from segmentation.evaluation.identity import Facts, data_digest, identity
 from segmentation.evaluation.names import shown, title_of
-from segmentation.evaluation.plots import draw
-from segmentation.evaluation.report_page import write_report_page
-from segmentation.evaluation.reported import IMAGES, PICTURES, SCORES
+from segmentation.evaluation.report.gallery import PANELS, Picture, chosen, object_panels, panels, to_picture
+from segmentation.evaluation.report.identity import Facts, data_digest, identity
+from segmentation.evaluation.report.page import write_report_page
+from segmentation.evaluation.report.plots import draw
+from segmentation.evaluation.report.reported import IMAGES, PICTURES, SCORES
+from segmentation.evaluation.report.summary import Interval, Summary, notes, summarise
 from segmentation.evaluation.scored import Scored, predictions
-from segmentation.evaluation.summary import Interval, Summary, notes, summarise
 
 PAGE, PLOTS = "report.html", "plots"
 

@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import WandbLogger
 
 from segmentation.callbacks.loggers import place_logger
 from segmentation.callbacks.runs import CONFIG
-from segmentation.evaluation.report import PAGE, PLOTS
-from segmentation.evaluation.reported import IMAGES, PICTURES, SCORES
+from segmentation.evaluation.report.report import PAGE, PLOTS
+from segmentation.evaluation.report.reported import IMAGES, PICTURES, SCORES
 
 
 def log_report(report: Path, run: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation.evaluation.comparison import Comparison, common_ids, letters, verdict
-from segmentation.evaluation.paired import Difference, differences, image_differences
-from segmentation.evaluation.reported import Reported
+from segmentation.evaluation.comparison.comparison import Comparison, common_ids, letters, verdict
+from segmentation.evaluation.comparison.paired import Difference, differences, image_differences
+from segmentation.evaluation.report.reported import Reported
 
 NAN = math.nan
 

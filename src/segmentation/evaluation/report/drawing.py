@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from segmentation.evaluation.names import title_of
+from segmentation.evaluation.report.summary import Summary
 from segmentation.evaluation.scoring import Table
-from segmentation.evaluation.summary import Summary
 
 INK = "#010203"
 """The colour of text, axes and marks that are no data."""

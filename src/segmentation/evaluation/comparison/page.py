@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segmentation.evaluation.comparison import Change, Comparison
+from segmentation.evaluation.comparison.comparison import Change, Comparison
+from segmentation.evaluation.comparison.paired import Difference, sign
 from segmentation.evaluation.html import data_url, write_html
 from segmentation.evaluation.names import title_of
-from segmentation.evaluation.paired import Difference, sign
-from segmentation.evaluation.reported import Reported
+from segmentation.evaluation.report.reported import Reported
 
 CHANGED = 4
 """Images shown that gained most, and as many that lost most."""
