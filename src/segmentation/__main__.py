@@ -85,8 +85,10 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     Raises:
         InputError: For a missing, unknown or wrong argument.
     """
+    from docstring_parser import parse  # jsonargparse's own
     from jsonargparse import ArgumentError, ArgumentParser
 
+    described = {entry.arg_name: entry.description for entry in parse(function.__doc__ or "").params}
     parameters = signature(function).parameters
     positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     others = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_POSITIONAL]
@@ -98,7 +100,7 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
         exit_on_error=False,
     )
     for name in positional:
-        parser.add_argument(name, nargs="+", type=str)
+        parser.add_argument(name, nargs="+", type=str, help=described.get(name))
     parser.add_function_arguments(function, skip={*positional, *others})
     own = _with_values(args, flags)
     rest: list[str] = []

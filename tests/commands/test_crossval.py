@@ -157,7 +157,7 @@ def test_the_folds_are_run_as_programs(
     out = capfd.readouterr().out
     assert "fold0 finished, fold1 new" in out
     assert "fold1 | Run folder: runs/mine/crossval/fold1" in out
-    assert "fold1 | Epoch 1: val/iou 0." in out
+    assert "fold1 | Epoch 1 of 1: val/iou 0." in out
     assert "Run folder" in (OUT / "fold1.log").read_text()
 
 

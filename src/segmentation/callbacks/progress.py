@@ -17,5 +17,7 @@ class ValidationLine(Callback):
         name = checkpoints.monitor or ""
         if name in trainer.callback_metrics:
             newest = float(trainer.callback_metrics[name])
-            best = " (best so far)" if checkpoints.best_model_score == newest else ""
+            before = checkpoints.best_model_score  # of the validations before this one: checkpoints are written last
+            better = before is None or (newest < before if checkpoints.mode == "min" else newest > before)
+            best = " (best so far)" if better else ""
             rank_zero_info(f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {name} {newest:.4f}{best}")

@@ -29,6 +29,8 @@ LARGEST_BATCH = {"cpu": 8, "cuda": 16}
 STRIDE = 32
 """Of the encoders: a crop that is a multiple of it needs no padding."""
 
+EPOCHS = 50
+
 DRAWS = 200
 """Crops in an epoch of few images, so that an epoch is worth its validation."""
 
@@ -100,16 +102,23 @@ def choose(
     """
     labelled = [sample for sample in samples if sample.masks]
     split, training = _split(labelled, lists, classes, facts)
+    sampling = _sampling(training, facts, machine)
+    chosen = {choice.key: choice.value for choice in sampling}
+    steps = EPOCHS * max(1, (chosen["data.samples_per_epoch"] or training) // chosen["data.batch_size"])
     return [
         Choice("data.source.class_path", source, reasons.get("source", "")),
         *(Choice(f"data.source.init_args.{name}", value, reasons.get(name, "")) for name, value in arguments.items()),
         *split,
-        *_sampling(training, facts, machine),
+        *sampling,
         *_pixels(facts),
         *_rare(classes, facts),
         *_model(classes, facts, machine),
         Choice("checkpoint.monitor", "val/iou", "the mean over the classes, each of which counts alike"),
-        Choice("trainer.max_epochs", 50, "look at val/iou in metrics.csv: more when it still rises at the end"),
+        Choice(
+            "trainer.max_epochs",
+            EPOCHS,
+            f"{steps:,} steps in all: more when the best val/iou came at the end, fewer when it takes too long",
+        ),
     ]
 
 
