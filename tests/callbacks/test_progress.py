@@ -9,10 +9,11 @@ Run = Callable[..., int]
 
 
 def test_each_validation_is_told_and_the_best_ones_are_named(
-    run: Run, synthetic, quick, capfd: pytest.CaptureFixture[str]
+    run: Run, synthetic, quick, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     assert run("fit", *synthetic, *quick, "--trainer.max_epochs", 4) == 0
-    told = re.findall(r"Epoch (\d) of 4: val/iou (\S+)( \(best so far\))?", capfd.readouterr().err)
+    told = re.findall(r"Epoch (\d) of 4: val/iou (\S+)( \(best so far\))?", caplog.text)
     assert [epoch for epoch, _, _ in told] == ["1", "2", "3", "4"]
     scores = [float(score) for _, score, _ in told]
     assert [bool(best) for _, _, best in told] == [
