@@ -19,6 +19,7 @@ from segmentation.__main__ import main
 from segmentation.commands.predict import predict
 from segmentation.data.inputs import find_jobs
 from segmentation.data.reading import Part, read_pixels, read_values
+from segmentation.data.survey import digest
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 from segmentation.inference.decision import Decision
@@ -36,6 +37,7 @@ class StubPredictor:
         self.classes = classes
         self.decision = Decision()
         self.in_channels = 1
+        self.trained_on: frozenset[str] = frozenset()
         self.tiling = Tiling()
         self.loads: list[tuple[Any, ...]] = []
         self.batches: list[int] = []
@@ -326,6 +328,17 @@ def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredict
     predict(["grey.png", "rgb.png", "rgba.png"], ckpt_path="best.ckpt")
     found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb", "rgba")]
     assert found[0].any() and all((one == found[0]).all() for one in found)
+
+
+def test_images_that_were_trained_on_are_counted(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:
+    grey = np.arange(48).reshape(6, 8).astype(np.uint8)
+    draw("seen.png", grey)
+    draw("new.png", grey[::-1])
+    binary.trained_on = frozenset({digest(grey[..., None])})
+    predict(["seen.png", "new.png"], ckpt_path="best.ckpt")
+    assert "1 of the images were trained on" in capsys.readouterr().out
+    predict(["new.png"], ckpt_path="best.ckpt", overwrite=True)
+    assert "trained on" not in capsys.readouterr().out
 
 
 def test_a_failure_is_exit_status_1(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.placement import placement_of
 from segmentation.data.reading import Part, in_channels
 from segmentation.data.results import Kind, Results, is_done, result_paths
+from segmentation.data.survey import digest
 from segmentation.data.windows import LARGE, Rows, open_rows
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
@@ -133,6 +134,7 @@ def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwr
 def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: Path, method: Method) -> dict[Job, str]:
     """Write the results of all jobs; returns why those without results failed."""
     failures: dict[Job, str] = {}
+    seen, trained = 0, predictor.trained_on
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         task = progress.add_task("predict", total=sum(job.pages for job in jobs))
         done = 0
@@ -155,6 +157,7 @@ def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: 
                         part = page.part
                         if isinstance(page.image, InputError):
                             raise page.image
+                        seen += isinstance(page.image, np.ndarray) and digest(page.image) in trained
                         results.add(page.image, blocks, lambda share: progress.advance(task, share))
             except WriteError:
                 raise
@@ -163,6 +166,8 @@ def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: 
                 print(f"failed: {failures[job]}", file=sys.stderr)
             done += job.pages
             progress.update(task, completed=done)
+    if seen:
+        print(f"{seen} of the images were trained on: their labels are better than those of new images will be")
     return failures
 
 

@@ -80,6 +80,11 @@ class Predictor:
         """Channels of an image."""
         return _channels(self.modules[0])
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Digests of the pixels of the training images (``data.survey.digest``), where they are known."""
+        return frozenset(digest for module in self.modules for digest in module.trained_on.values()) - {""}
+
     def __call__(self, image: ArrayLike | Pixels) -> NDArray[np.uint8]:
         """Labels of an image; of a memory map, no more than a row of tiles is in memory at once.
 
