@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from segmentation.errors import InputError
 ROOT = "runs"
 CONFIG = "config.yaml"
 SPLIT = "split.json"
+SCORES = "scores.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
 
 
@@ -134,7 +136,7 @@ def told(checkpoints: list[Path], monitor: str) -> str:
 
 def _stored_score(run: Path, name: str) -> float | None:
     try:
-        score = json.loads((run / "scores.json").read_text()).get(name)
+        score = json.loads((run / SCORES).read_text()).get(name)
     except (OSError, ValueError, AttributeError):
         return None
     return score if isinstance(score, float) else None
@@ -156,6 +158,15 @@ def stored_config(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return stored if isinstance(stored, dict) else {}
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; an empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= flattened(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return flat
 
 
 def make_folder(folder: Path) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from segmentation.callbacks.runs import CONFIG, make_folder, new_folder
+from segmentation.callbacks.runs import CONFIG, SCORES, make_folder, new_folder
 from segmentation.commands.fit_arguments import FitArguments
-from segmentation.commands.fold_states import LAST, SCORED, State, state_of, states_of
+from segmentation.commands.fold_states import LAST, State, state_of, states_of
 from segmentation.commands.processes import Program, run_all
 from segmentation.errors import InputError
 from segmentation.evaluation.folds import fold_table, over_folds, write_scores
 from segmentation.evaluation.report.report import report
-from segmentation.evaluation.report.reported import SCORES, read_report
+from segmentation.evaluation.report.reported import read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.predictor import BEST
 
@@ -65,7 +65,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         print(f"Stopped. The same command goes on: {command}", file=sys.stderr)
         return int(stop.code or 0)
     pooled = _pooled(out, folders, asked, command)
-    scores = over_folds([json.loads((folder / SCORED).read_text()) for folder in folders], pooled)
+    scores = over_folds([json.loads((folder / SCORES).read_text()) for folder in folders], pooled)
     about = {
         "folds": count,
         "configs": asked.configs,

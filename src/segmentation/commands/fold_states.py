@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.callbacks.runs import CONFIG, stored_config, stored_split
+from segmentation.callbacks.runs import CONFIG, SCORES, flattened, stored_config, stored_split
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.data.configured import build
 from segmentation.data.splits import Split
@@ -13,9 +13,6 @@ from segmentation.errors import InputError
 from segmentation.model.predictor import BEST
 
 LAST = f"{FOLDER}/last.ckpt"
-SCORED = "scores.json"
-"""Of a run; ``fit`` writes it at its end."""
-
 WATCHING = (
     *("data.workers", "data.eval_batch_size", "trainer.logger", "trainer.log_every_n_steps", "trainer.profiler"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint.every_n_steps"),
@@ -60,7 +57,7 @@ def state_of(folder: Path) -> State:
     """Finished with scores.json and best.ckpt, begun with last.ckpt, else new."""
     if not (folder / CONFIG).is_file():
         return "new"
-    if (folder / SCORED).is_file() and (folder / BEST).is_file():
+    if (folder / SCORES).is_file() and (folder / BEST).is_file():
         return "finished"
     return "begun" if (folder / LAST).is_file() else "new"
 
@@ -83,20 +80,10 @@ def _split(asked: FitArguments, count: int, fold: int) -> Split:
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    there, here = _flat(stored), _flat(asked)
+    there, here = flattened(stored), flattened(asked)
     names = [name for name in here | there if not name.startswith(WATCHING)]
     return [
         f"{name}: {there.get(name)} there, {here.get(name)} asked for"
         for name in names
         if there.get(name) != here.get(name)
     ]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from segmentation.callbacks.runs import CONFIG, run_of, stored_config, stored_split
+from segmentation.callbacks.runs import CONFIG, flattened, run_of, stored_config, stored_split
 from segmentation.evaluation.report.reported import Reported
 
 SEEN, SELECTED = "seen samples", "selected on these data"
@@ -72,7 +71,7 @@ def _trained_on(report: Reported) -> set[str] | None:
 
 def _config(report: Reported) -> dict[str, str]:
     """Key -> value, where all runs of the report agree: the folds of a cross-validation differ in the fold."""
-    configs = [dict(_flat(stored_config(run))) for run in _runs(report)]
+    configs = [_settings(run) for run in _runs(report)]
     shared = set.intersection(*(set(config.items()) for config in configs)) if configs else set()
     return {key: value for key, value in (configs or [{}])[0].items() if (key, value) in shared}
 
@@ -88,11 +87,10 @@ def _runs(report: Reported) -> Iterator[Path]:
                 break
 
 
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(values, dict) and (values or not prefix):
-        for key, value in values.items():
-            name = f"{prefix}{key}"
-            if str(key) not in PLACES and not name.startswith("trainer.logger"):
-                yield from _flat(value, f"{name}.")
-    elif values is not None:
-        yield prefix.rstrip("."), values if isinstance(values, str) else json.dumps(values, default=str)
+def _settings(run: Path) -> dict[str, str]:
+    """What was set and does not say where something lies."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, default=str)
+        for key, value in flattened(stored_config(run)).items()
+        if value is not None and not key.startswith("trainer.logger") and not set(key.split(".")) & set(PLACES)
+    }
