@@ -24,8 +24,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## draw a synthetic EM stack, then fit, test and predict on it; no download
 	$(BIN)/python -m segmentation synthesize --out data/demo --overwrite
 	$(BIN)/python -m segmentation fit --config configs/demo.yaml
-	$(BIN)/python -m segmentation test --config configs/demo.yaml --ckpt_path best
-	$(BIN)/python -m segmentation predict data/demo/images --ckpt_path "$$(ls -t runs/demo/*/checkpoints/best.ckpt | head -n 1)" --out data/demo/predictions --write labels,overlay --overwrite
+	$(BIN)/python -m segmentation test --ckpt_path runs/demo
+	$(BIN)/python -m segmentation predict data/demo/images --ckpt_path runs/demo --out data/demo/predictions --write labels,overlay --overwrite
 
 test: lint  ## lint, types and all tests; no network
 	$(BIN)/python -m pytest

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from segmentation.inference.tiling import Tiling, run
-from segmentation.model.networks import build_network
+from segmentation.model.networks.build import build_network
 from segmentation.model.precision import autocast, default_precision
 
 WAYS = ("segmentation", "monai")

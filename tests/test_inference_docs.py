@@ -35,15 +35,17 @@ def test_the_commands_run() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
     Image.fromarray(pixels).save("new_images/a.png")
     tifffile.imwrite("slide.tif", np.tile(pixels, (14, 12)), photometric="minisblack", tile=(64, 64))
+    tifffile.imwrite("stack.tif", np.stack([pixels] * 3), photometric="minisblack")
     blocks = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) == 7
+    assert len(lines) == 9
     for line in lines:
         words = shlex.split(line.replace("TIME", RUN.name))
         assert words[:3] == ["python", "-m", "segmentation"]
         assert main(words[3:]) == 0, line
     assert np.array(Image.open("ensemble/labels/a.png")).shape == (40, 50)
     assert np.array(Image.open("slides/labels/slide.png")).shape == (560, 600)
+    assert tifffile.imread("submission/foreground/stack.tif").shape == (3, 40, 50)
 
 
 @pytest.mark.usefixtures("_checkpoint")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 Run = Callable[..., int]
@@ -40,3 +41,15 @@ def test_depth_shows_what_colour_does_not(run: Run, quick: tuple[object, ...]) -
     colour = iou(run, quick, "--data.source.images", "rgb")
     assert both > 0.8
     assert colour < 0.6
+
+
+def test_an_encoder_for_each_modality_learns_it_too(
+    run: Run, quick: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(Path("data"))
+    images = ("--data.source.images", "[rgb, depth]", "--data.source.in_channels", 4)
+    assert iou(run, quick, *images, "--model.modalities", "[3, 1]") > 0.8
+    (checkpoint,) = Path("runs").glob("*/*/checkpoints/best.ckpt")
+    assert run("validate", "--ckpt_path", checkpoint) == 0
+    assert run("validate", "--ckpt_path", checkpoint, "--model.modalities", "[1, 3]") == 1
+    assert "model.modalities is [1, 3]" in capsys.readouterr().err

@@ -30,8 +30,10 @@ def test_two_processes_score_as_one(tiny_fit: Callable[..., Path], run: Callable
 
 
 def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) -> None:
+    """With an average of the weights, and an encoder that stands still for the first of two epochs."""
     two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp")
-    args = (*synthetic, *quick, "--data.samples_per_epoch", 8, *two_processes)
+    options = ("--model.ema", 0.5, "--model.freeze_encoder", 1, "--model.layer_decay", 0.9)
+    args = (*synthetic, *quick, "--data.samples_per_epoch", 8, *options, *two_processes)
     command = [sys.executable, "-m", "segmentation", "fit", *map(str, args)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
@@ -40,6 +42,14 @@ def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) 
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4  # 8 draws on 2 processes in batches of 2, twice
+    counts = {name: count for name, count in checkpoint["current_model_state"].items() if name.endswith("_tracked")}
+    assert {int(count) for name, count in counts.items() if ".encoder." in name} == {2}
+    assert {int(count) for name, count in counts.items() if ".decoder." in name} == {4}
+    (optimizer,) = checkpoint["optimizer_states"]
+    *encoder, decoder = (
+        {int(optimizer["state"][i]["step"]) for i in group["params"]} for group in optimizer["param_groups"]
+    )
+    assert (encoder, decoder) == ([{2}] * len(encoder), {4})
     one_process = ("--trainer.devices", 1, "--trainer.strategy", "auto")
     assert run("validate", "--ckpt_path", folder / "checkpoints/best.ckpt", *one_process) == 0
     fitted, validated = (

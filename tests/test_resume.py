@@ -38,7 +38,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     moments = checkpoint["optimizer_states"][0]["state"]
     flat = {f"{key} {name}": value for key, state in moments.items() for name, value in state.items()}
-    return checkpoint["state_dict"] | flat
+    others = {f"current {name}": value for name, value in checkpoint.get("current_model_state", {}).items()}
+    return checkpoint["state_dict"] | others | checkpoint.get("averaging_state", {}) | flat
+
+
+def losses(folder: Path) -> list[str]:
+    """Of the validations."""
+    with (folder / "metrics.csv").open() as file:
+        return [row["val/loss"] for row in csv.DictReader(file) if row["val/loss"]]
 
 
 def assert_equal(first: Path, second: Path) -> None:
@@ -73,6 +80,40 @@ def test_a_fit_stopped_by_sigterm_and_resumed(tiny_fit: Fit, run: Run, synthetic
     args = [*synthetic, *quick, *NETWORK, "--data.workers", 2, "--ckpt_path", "last"]
     assert run("fit", *args) == 0
     assert_equal(whole, stopped)
+
+
+OPTIONS = (
+    *("--model.ema", 0.9, "--model.freeze_encoder", 1, "--model.layer_decay", 0.5, "--model.class_weights", "auto"),
+    *("--model.loss", "{bce: 1}"),
+    *("--model.schedule", "plateau", "--model.schedule_options", "{patience: 0, threshold: 0.999, factor: 0.5}"),
+)
+"""What else a run remembers; the rate falls after each validation but the first."""
+
+
+def test_averages_frozen_layers_and_plateaus_are_resumed(tiny_fit: Fit, run: Run, synthetic, quick, kill) -> None:
+    whole = tiny_fit(*NETWORK, *OPTIONS)
+    kill(3, signal.SIGTERM)  # with the encoder frozen
+    assert run("fit", *synthetic, *quick, *NETWORK, *OPTIONS) == 128 + signal.SIGTERM
+    kill(0, 0)
+    stopped = next(path for path in whole.parent.iterdir() if path != whole)
+    assert run("fit", *synthetic, *quick, *NETWORK, *OPTIONS, "--ckpt_path", "last") == 0
+    assert_equal(whole, stopped)
+    first, second = (losses(folder) for folder in (whole, stopped))
+    assert len(first) == 2
+    assert first == second  # with the class weights of the run
+
+
+@pytest.mark.filterwarnings("ignore:3 validations in a row")  # after so few steps nothing is learned
+def test_a_plateau_counts_the_validation_of_the_checkpoint(tiny_fit: Fit, run: Run) -> None:
+    """Lightning alone would forget it: its plateaus look after the checkpoint is written."""
+    options = (*OPTIONS, "--trainer.accumulate_grad_batches", 2)  # so that not every batch moves the average
+    whole = tiny_fit(*options, "--trainer.max_epochs", 4)
+    begun = tiny_fit(*options, "--trainer.max_epochs", 2)
+    args = ("--config", begun / "config.yaml", "--trainer.max_epochs", 4)
+    assert run("fit", *args, "--ckpt_path", begun / "checkpoints/last.ckpt") == 0
+    assert_equal(whole, begun)
+    stored = torch.load(whole / "checkpoints/last.ckpt", weights_only=True)
+    assert stored["lr_schedulers"][0]["_last_lr"][-1] == pytest.approx(1e-3 / 8)
 
 
 def test_ctrl_c_keeps_what_was_learned(run: Run, synthetic, quick, kill, capfd) -> None:

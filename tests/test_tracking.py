@@ -102,7 +102,7 @@ def test_tensorboard_gets_curves_and_pictures(tiny_fit: Callable[..., Path]) -> 
 def test_a_report_goes_into_the_wandb_run_of_its_checkpoint(tiny_fit: Callable[..., Path], run: Run) -> None:
     folder = tiny_fit("--trainer.logger", LOGGER)
     shutil.rmtree(folder / "wandb")  # what is read below is the report's alone
-    assert run("report", "--ckpt_path", folder, "--out", "r", "--wandb") == 0
+    assert run("report", "--ckpt_path", folder, "--out", "r") == 0
     found = records(folder)
     assert found["id"] == f"SyntheticSource-{folder.name}" and found["project"] == "test"
     scores = json.loads(Path("r/scores.json").read_text())["scores"]
@@ -110,3 +110,21 @@ def test_a_report_goes_into_the_wandb_run_of_its_checkpoint(tiny_fit: Callable[.
     assert found["history"]["report/val/images/nrows"] == 2
     assert found["history"]["report/val/pictures/captions"] == ["01", "02"]
     assert found["history"]["report/val/page/_type"] == "html-file"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb's own, of its settings
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # wandb leaves its service's pipes to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the same
+def test_a_comparison_is_a_wandb_run_of_its_own(tiny_fit: Callable[..., Path], run: Run) -> None:
+    folder = tiny_fit()
+    for name in ("a", "b"):
+        assert run("report", "--ckpt_path", folder, "--out", name) == 0
+    assert not (folder / "wandb").exists()  # fit logged nothing there
+    assert run("compare", "a", "b", "--out", "unlogged") == 0
+    assert not Path("unlogged/wandb").exists()
+    assert run("compare", "a", "b", "--out", "c", "--wandb") == 0
+    found = records(Path("c"))
+    rows = Path("c/compare.csv").read_text().splitlines()
+    assert found["project"] == "segmentation"
+    assert found["history"]["compare/scores/nrows"] == len(rows) - 1
+    assert found["history"]["compare/page/_type"] == "html-file"

@@ -8,7 +8,7 @@ from lightning import Trainer
 
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.sources.camvid import VOID, CamVidSource
-from segmentation.model.losses import Loss
+from segmentation.model.losses.loss import Loss
 from segmentation.model.module import SegmentationModule
 
 TINY = "tu-test_resnet.r160_in1k"

@@ -23,9 +23,13 @@ FUNCTION_COMMANDS = {
     "compare": "whether one run is better than another, image by image, from their reports",
     "convert": "rewrite a data set as index masks, COCO or labelme files",
     "crossval": "fit every fold of a data set, pool the scores, keep the folds as an ensemble",
+    "find_batch_size": "the largest batch that fits into the memory of a GPU, as a config",
+    "find_lr": "a learning rate from a short training in which it rises, as a config",
+    "networks": "the networks that can be trained, with their parameters and operations",
     "predict": "label images, folders and stacks with a checkpoint",
     "report": "scores with intervals, curves and pictures of a checkpoint on one page",
     "synthesize": "draw the synthetic EM stack of the demo into a folder",
+    "tune": "search for the arguments of fit that score best on the validation samples",
 }
 """Each is the function of its name in ``commands/<name>.py``."""
 
@@ -71,6 +75,10 @@ def _run(args: list[str]) -> int:
     raise InputError(f"unknown command {command!r}; commands: {', '.join(TRAINER_COMMANDS | FUNCTION_COMMANDS)}")
 
 
+SWITCHES = (bool, bool | None)
+"""Types of the arguments that are true when only named."""
+
+
 def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     """Call a typed function with command-line arguments.
 
@@ -92,7 +100,7 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     parameters = signature(function).parameters
     positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     others = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_POSITIONAL]
-    flags = [f"--{name}" for name, parameter in parameters.items() if parameter.default is False]
+    flags = [f"--{name}" for name, parameter in parameters.items() if parameter.annotation in SWITCHES]
     lists = [f"--{name}" for name, parameter in parameters.items() if "list[" in str(parameter.annotation)]
     parser = ArgumentParser(
         prog=f"python -m segmentation {function.__name__}",
@@ -154,7 +162,7 @@ def _with_lists(args: list[str], lists: list[str], needs_words: bool) -> list[st
 
 
 def _help() -> str:
-    rows = [f"  {name:<12}{text}" for name, text in (TRAINER_COMMANDS | FUNCTION_COMMANDS).items()]
+    rows = [f"  {name:<17}{text}" for name, text in (TRAINER_COMMANDS | FUNCTION_COMMANDS).items()]
     return "\n".join(
         [
             f"segmentation {__version__}: image segmentation with PyTorch Lightning",

@@ -33,8 +33,9 @@ from segmentation.data.source import known_sources
 from segmentation.errors import InputError, nearest_option
 from segmentation.evaluation.scored import seen_samples
 from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
+from segmentation.model.networks.build import usual_encoder
 from segmentation.model.precision import default_precision, usable_precision
-from segmentation.model.predictor import read_checkpoint
+from segmentation.model.predictor import checkpoints_of, read_checkpoint
 
 known_sources()  # imported, a source is known to the command line by the name of its class
 
@@ -70,7 +71,8 @@ def run(args: list[str]) -> int:
 
 def with_config(args: list[str]) -> list[str]:
     """Add ``--config`` with the config beside the checkpoint when only a checkpoint is given."""
-    ckpt_path = next(iter(_values(args, "--ckpt_path")), None)
+    args = _with_file(args)
+    ckpt_path = next(reversed(_values(args, "--ckpt_path")), None)
     if ckpt_path is not None and ckpt_path not in ("best", "last") and not Path(ckpt_path).is_file():
         found = sorted(map(str, Path(runs.ROOT).glob(f"*/*/{FOLDER}/*.ckpt")))[-5:]
         raise InputError(
@@ -84,6 +86,20 @@ def with_config(args: list[str]) -> list[str]:
         )
     config = runs.config_beside(Path(ckpt_path))
     return args if config is None else [args[0], "--config", str(config), *args[1:]]
+
+
+def _with_file(args: list[str]) -> list[str]:
+    """``validate`` and ``test`` take the folder of a run as its best checkpoint."""
+    ckpt_path = next(iter(_values(args, "--ckpt_path")), None)
+    if args[0] == "fit" or ckpt_path is None or not Path(ckpt_path).is_dir():
+        return args
+    files = checkpoints_of(ckpt_path)
+    if len(files) > 1:
+        raise InputError(
+            f"{ckpt_path} is a cross-validation and {args[0]} scores one checkpoint; for all folds: "
+            f"python -m segmentation report --ckpt_path {ckpt_path}"
+        )
+    return [*args, f"--ckpt_path={files[0]}"]  # the last one counts
 
 
 class SegmentationCLI(LightningCLI):
@@ -136,6 +152,9 @@ class SegmentationCLI(LightningCLI):
         self.command: str = self.config.subcommand
         config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
         self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
+        for parsed in (self.config[self.command], self.given[self.command]):
+            if "model.encoder" in parsed:
+                parsed.model.encoder = parsed.model.encoder or usual_encoder(config.model.network)
 
     def _parse_ckpt_path(self) -> None:
         """Turn best and last into a file; the architecture is the checkpoint's, what else the user gave wins.
@@ -274,7 +293,7 @@ class SegmentationCLI(LightningCLI):
 
     def _network(self) -> str:
         settings = self.model.hparams
-        encoder = "" if settings["network"] == "PlainUnet" else f" with encoder {settings['encoder']}"
+        encoder = f" with encoder {settings['encoder']}" if usual_encoder(settings["network"]) else ""
         millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
         return f"Network: {settings['network']}{encoder}, {millions:.1f} million parameters"
 
@@ -317,7 +336,7 @@ def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str,
     Raises:
         InputError: When the user asks for another architecture than the checkpoint's.
     """
-    for name, value in stored.items():
+    for name, value in (dict.fromkeys(ARCHITECTURE) | stored).items():  # older checkpoints lack newer arguments
         if name not in config:
             continue  # linked from the data and compared when the weights are loaded
         if name in ARCHITECTURE and name in given and (given[name] or None) != (value or None):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from segmentation.model.losses import Loss
+from segmentation.model.losses.loss import Loss
 
 
 @pytest.mark.parametrize("every", [1, 50])
@@ -21,9 +22,9 @@ def test_a_nan_loss_stops_and_names_the_samples(
     forward = Loss.forward
     calls = []
 
-    def nan_at_the_third(self: Loss, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def nan_at_the_third(self: Loss, logits: torch.Tensor, *rest: Any) -> torch.Tensor:
         calls.append(self.training)
-        loss = forward(self, logits, mask)
+        loss = forward(self, logits, *rest)
         return loss * torch.nan if sum(calls) == 3 and self.training else loss
 
     monkeypatch.setattr(Loss, "forward", nan_at_the_third)

@@ -250,6 +250,18 @@ def test_a_stack_in_is_a_stack_out_in_order(binary: StubPredictor) -> None:
     np.testing.assert_array_equal(overlays, expected)
 
 
+def test_the_foreground_is_all_classes_but_the_first_a_page_for_each_slice(three: StubPredictor) -> None:
+    stack = np.array([[[0, 1], [2, 0]], [[1, 1], [2, 2]], [[0, 0], [0, 2]]], np.uint8)
+    draw("stack.tif", stack)
+    draw("single.tif", stack[0])
+    predict(["stack.tif", "single.tif"], ckpt_path="best.ckpt", write="foreground")
+    assert files() == ["foreground/single.tif", "foreground/stack.tif"]
+    with tifffile.TiffFile("predictions/foreground/stack.tif") as file:
+        assert [(page.shape, page.dtype) for page in file.pages] == [((2, 2), np.float32)] * 3
+        np.testing.assert_array_equal(file.asarray(), stack > 0)
+    np.testing.assert_array_equal(tifffile.imread("predictions/foreground/single.tif"), stack[0] > 0)
+
+
 def test_a_stack_of_more_classes_is_painted(three: StubPredictor) -> None:
     stack = np.array([[[0, 1], [2, 0]], [[1, 1], [2, 2]], [[0, 0], [0, 2]]], np.uint8)
     draw("stack.tif", stack)
@@ -377,7 +389,7 @@ def test_a_stack_with_a_broken_page_fails_as_that_file(binary: StubPredictor) ->
 @pytest.mark.parametrize(
     ("write", "told"),
     [
-        ("label", "--write label: label is unknown; known: labels,index,probabilities,overlay,objects"),
+        ("label", "--write label: label is unknown; known: labels,index,probabilities,foreground,overlay,objects"),
         ("labels;index", "labels;index is unknown"),
         ("labels,masks,png", "masks, png is unknown"),
         ("", "is unknown; known: labels"),
@@ -513,7 +525,7 @@ def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.Captu
     assert binary.batches == [1, 1]
 
 
-@pytest.mark.parametrize("write", ["labels,index,probabilities,overlay,objects"])
+@pytest.mark.parametrize("write", ["labels,index,probabilities,foreground,overlay,objects"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_large_image_gives_what_a_small_one_gives(
     binary: StubPredictor, monkeypatch: pytest.MonkeyPatch, write: str, dtype: str
@@ -525,10 +537,10 @@ def test_a_large_image_gives_what_a_small_one_gives(
     predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("small"))
     monkeypatch.setattr("segmentation.commands.predict.LARGE", 64 * 64)
     predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("large"))
-    assert files("large") == ["index/a.tif", "labels/a.tif", "objects/a.csv", "objects/a.tif", "overlay/a.tif",
-                              "probabilities/a.tif"]  # fmt: skip
-    for kind in ("index", "labels", "overlay", "probabilities", "objects"):
-        suffix = ".tif" if kind in ("probabilities", "objects") else ".png"
+    assert files("large") == ["foreground/a.tif", "index/a.tif", "labels/a.tif", "objects/a.csv", "objects/a.tif",
+                              "overlay/a.tif", "probabilities/a.tif"]  # fmt: skip
+    for kind in ("index", "labels", "overlay", "probabilities", "foreground", "objects"):
+        suffix = ".tif" if kind in ("probabilities", "foreground", "objects") else ".png"
         expected = read_pixels(Part(Path(f"small/{kind}/a{suffix}"))) if suffix == ".png" else tifffile.imread(
             f"small/{kind}/a.tif")  # fmt: skip
         with tifffile.TiffFile(f"large/{kind}/a.tif") as file:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_each_device_runs_one_at_a_time() -> None:
     programs = [program(str(number), code) for number in range(5)]
     assert run_all(programs, ["3", "7"]) == [0] * 5
     assert {each.log.read_text() for each in programs} == {"on3\n", "on7\n"}
+
+
+def test_one_that_is_no_longer_wanted_is_stopped_after_its_line() -> None:
+    code = "import time\nfor number in range(9): print(number, flush=True); time.sleep(20 * (number == 2))"
+    stopped = program("a", code)
+    unwanted = replace(stopped, unwanted=lambda: "2" in stopped.log.read_text())
+    assert run_all([unwanted, program("b", "print('runs')")], [None]) == [-signal.SIGTERM, 0]
+    assert stopped.log.read_text() == "0\n1\n2\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

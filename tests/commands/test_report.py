@@ -64,6 +64,17 @@ def test_the_page_needs_nothing_beside_it(trained: Path, run: Run) -> None:
     assert "--tolerance 3.0" in identity["Made"]["command"] and "sha256" in identity["Checkpoint"]["file"]
 
 
+def test_test_time_augmentation_is_that_of_validate(trained: Path, run: Run) -> None:
+    assert run("report", "--ckpt_path", trained, "--out", "r", "--tta", "d4") == 0
+    stored, _ = read(Path("r"))
+    assert run("validate", "--ckpt_path", trained / "checkpoints/best.ckpt", "--model.tta", "d4") == 0
+    folder = max(trained.glob("validate-*"))
+    expected = json.loads((folder / "scores.json").read_text())
+    assert stored["scores"]["iou"]["value"] == pytest.approx(expected["iou"], rel=1e-6)
+    assert expected["iou"] != json.loads((trained / "scores.json").read_text())["iou"]
+    assert "--tta d4" in stored["identity"]["Made"]["command"]
+
+
 def test_trained_samples_are_refused_and_labelled_when_allowed(trained: Path, run: Run, capsys) -> None:
     folder = trained
     assert run("report", "--ckpt_path", folder, "--split", "train", "--out", "r") == 1
@@ -147,3 +158,12 @@ def browse(page: Path, *options: str) -> str:
     return subprocess.run(
         [*command, *options, page.absolute().as_uri()], capture_output=True, text=True, timeout=120, check=True
     ).stdout
+
+
+def test_a_cross_validation_is_reported_and_not_validated(trained: Path, run: Run, capsys) -> None:
+    for fold in range(2):
+        shutil.copytree(trained, f"cv/fold{fold}")
+    assert run("validate", "--ckpt_path", "cv") == 1
+    assert "cv is a cross-validation and validate scores one checkpoint" in capsys.readouterr().err
+    assert run("validate", "--ckpt_path", trained) == 0  # a folder too, but of one run
+    assert list(trained.glob("validate-*/scores.json"))

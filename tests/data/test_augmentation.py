@@ -15,7 +15,7 @@ from segmentation.data.augmentation import PRESETS, Augmentation
 from segmentation.errors import InputError
 
 SEEDS = range(25)
-MOVES = {"HorizontalFlip", "VerticalFlip", "D4", "ElasticTransform", "Affine"}
+MOVES = {"HorizontalFlip", "VerticalFlip", "D4", "ElasticTransform", "CoarseElastic", "GridDistortion", "Affine"}
 
 
 def image_of(dtype: str, channels: int, size: tuple[int, int] = (40, 56)) -> np.ndarray:
@@ -35,7 +35,7 @@ def refusal(steps: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("preset", ["flips", "em", "natural"])
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
 def test_a_seed_gives_one_result_whatever_came_before(preset: str) -> None:
     image, mask = image_of("uint8", 1), mask_of()
     used, new = Augmentation(preset), Augmentation(preset)
@@ -55,7 +55,7 @@ def test_a_result_does_not_depend_on_the_global_random_state() -> None:
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize(("preset", "least"), [("flips", 4), ("em", 24), ("natural", 20)])
+@pytest.mark.parametrize(("preset", "least"), [("flips", 4), ("em", 24), ("em_strong", 24), ("natural", 20)])
 def test_other_seeds_give_other_results(preset: str, least: int) -> None:
     image, mask, augmentation = image_of("uint8", 1), mask_of(), Augmentation(preset)
     assert len({augmentation(image, mask, seed)[0].tobytes() for seed in SEEDS}) >= least
@@ -88,7 +88,7 @@ def test_a_preset_invents_no_label_and_keeps_type_and_channels(preset: str, dtyp
     np.testing.assert_array_equal(mask, before[1])
 
 
-@pytest.mark.parametrize("preset", ["flips", "em", "natural"])
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
 def test_image_and_mask_move_together(preset: str) -> None:
     y, x = np.mgrid[:96, :96]
     mask = ((np.hypot(y - 30, x - 40) < 22) | (x > 80)).astype(np.uint8)
@@ -102,6 +102,33 @@ def test_image_and_mask_move_together(preset: str) -> None:
         assert ((drawn[..., 0] > 100) == (labels == 1)).mean() > 0.97
         unmoved += np.array_equal(labels, mask)
     assert unmoved <= 2
+
+
+def test_coarse_bends_are_as_strong_as_told_and_fold_nothing() -> None:
+    bend = Augmentation([{"CoarseElastic": {"spacing": 64, "std": 6, "p": 1.0}}]).pipeline.transforms[0]
+    y, x = np.indices((256, 192))
+    shifts = []
+    for _ in range(60):
+        params = bend.get_params_dependent_on_data({"shape": (256, 192, 1)}, {})
+        (xy, xx), (yy, yx) = np.gradient(params["map_x"]), np.gradient(params["map_y"])
+        assert (xx * yy - xy * yx).min() > 0  # no place is seen twice
+        shifts.append(np.stack([params["map_x"] - x, params["map_y"] - y]))
+    spread = np.std(shifts, axis=0)
+    assert spread[:, 64:-64, 64:-64].mean() == pytest.approx(5, abs=1)  # 6 at the points of the grid, less between them
+    assert spread[:, [0, -1]].mean() < 7.5  # no stronger at the rim
+
+
+def test_missing_pieces_are_missing_in_the_image_alone() -> None:
+    dropout = next(step["CoarseDropout"] for step in PRESETS["em_strong"] if "CoarseDropout" in step)
+    augmentation = Augmentation([{"CoarseDropout": {**dropout, "p": 1.0}}])
+    for dtype in ("uint8", "float32"):
+        image, mask = image_of(dtype, 1, (128, 128)), mask_of((128, 128))
+        shares = []
+        for seed in SEEDS:
+            drawn, labels = augmentation(image, mask, seed)
+            np.testing.assert_array_equal(labels, mask)
+            shares.append((drawn != image).mean())
+        assert min(shares) > 0 and max(shares) < 0.05  # of at most four pieces of a tenth by a tenth
 
 
 def test_floats_beyond_0_to_1_are_not_clipped() -> None:
@@ -176,6 +203,8 @@ def test_a_single_saved_transform_is_a_pipeline_too(tmp_path: Path) -> None:
         ([{"Compose": {}}], "albumentations has no transform 'Compose'"),
         ([{"Affine": {"rotat": 10}}], "Affine has no argument 'rotat'; did you mean 'rotate'"),
         ([{"HorizontalFlip": {"p": "often"}}], "HorizontalFlip refuses {'p': 'often'}"),
+        ([{"CoarseElastc": {}}], "has no transform 'CoarseElastc'; did you mean 'CoarseElastic'"),
+        ([{"CoarseElastic": {"spacing": 30, "std": 6}}], "(std is at most a sixth of spacing, or the picture folds)"),
         ([{"HorizontalFlip": 0.5}], "HorizontalFlip is given 0.5; give its arguments, such as {p: 0.5}"),
         (["HorizontalFlip"], "data.augment is ['HorizontalFlip']; give a list of transforms such as"),
         ([{"HorizontalFlip": {}, "VerticalFlip": {}}], "give a list of transforms such as"),

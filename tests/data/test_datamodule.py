@@ -10,7 +10,9 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from segmentation.data.crops import Target
 from segmentation.data.datamodule import SegmentationDataModule
+from segmentation.data.mixing import Mixing
 from segmentation.data.sources.folder import FolderSource
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.errors import InputError
@@ -266,6 +268,16 @@ def test_foreground_crops_look_for_what_is_rare_in_the_training_images(source_of
     assert all((batch["mask"] == 0).any((1, 2)).all() for batch in data.train_dataloader())
 
 
+def test_ignored_pixels_and_the_most_common_class_are_not_looked_for_and_no_objects(source_of: SourceOf) -> None:
+    mask = np.full((16, 16), 2, np.uint8)  # 2 is the most common class
+    mask[0, :4], mask[5, 5] = 0, 255
+    pairs = {f"s{number}": (np.zeros((16, 16, 1), np.uint8), mask) for number in range(3)}
+    source = source_of(pairs, names=("background", "cell", "vessel"))
+    draws = data_of(source, foreground_crops=0.2, boundary_crops=0.3, cutmix=0.4, copy_paste=0.5).training_draws()
+    assert draws.target == Target(0.2, 0.3, classes=(0, 1), ignore_index=255)
+    assert draws.mixing == Mixing(0.4, 0.5, classes=(0, 1))
+
+
 def test_digests_tell_copies_and_strangers(source_of: SourceOf) -> None:
     data = data_of(source_of(arrays(0, 1, 2, 3, 1, 5)))  # s4, which validates, is a copy of s1
     assert list(data.trained_on()) == ["s0", "s1", "s2", "s3"]
@@ -283,6 +295,21 @@ def test_digests_tell_copies_and_strangers(source_of: SourceOf) -> None:
         ({"workers": -1}, "data.workers is -1; give 0 or more"),
         ({"seed": -1}, "data.seed is -1; give 0 or more"),
         ({"foreground_crops": 1.5}, "data.foreground_crops is 1.5; give a share from 0 to 1"),
+        ({"copy_paste": -0.1}, "data.copy_paste is -0.1; give a share from 0 to 1"),
+        (
+            {"foreground_crops": 0.4, "boundary_crops": 0.7},
+            "data.foreground_crops 0.4 and data.boundary_crops 0.7 are more than all draws; "
+            "give shares that add up to at most 1",
+        ),
+        (
+            {"cutmix": 0.6, "copy_paste": 0.6},
+            "data.cutmix 0.6 and data.copy_paste 0.6 are more than all draws; give shares that add up to at most 1",
+        ),
+        (
+            {"boundary_crops": 0.5, "crop": None},
+            "data.boundary_crops is 0.5, but without data.crop the whole images are drawn; "
+            "set data.crop to a side in pixels, or leave data.boundary_crops out",
+        ),
         (
             {"foreground_crops": 0.5, "crop": None},
             "data.foreground_crops is 0.5, but without data.crop the whole images are drawn; "
@@ -376,7 +403,15 @@ def trained(draws: int, ckpt_path: str | None = None, workers: int = 0) -> list[
         callbacks=[] if ckpt_path else [Saver()],
     )
     data = SegmentationDataModule(
-        SyntheticSource(5, 32), crop=16, batch_size=2, samples_per_epoch=draws, augment="em", workers=workers
+        SyntheticSource(5, 32),
+        crop=16,
+        batch_size=2,
+        samples_per_epoch=draws,
+        boundary_crops=0.5,
+        cutmix=0.4,
+        copy_paste=0.3,
+        augment="em",
+        workers=workers,
     )
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
     return module.seen

@@ -1,6 +1,5 @@
 """A draw depends on (seed, epoch, k) alone, whoever loads it; scoring counts every image once."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 
 from segmentation.data.augmentation import Augmentation
 from segmentation.data.datamodule import SegmentationDataModule
-from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages, random_crop
+from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages
 from segmentation.data.source import Sample
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.errors import InputError
@@ -26,16 +25,19 @@ def content(item: Item) -> tuple[str, bytes, bytes]:
     return item["id"], item["image"].numpy().tobytes(), item["mask"].numpy().tobytes()
 
 
-def positions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose pixels say where they come from, and a mask that says the same modulo 251."""
-    image = np.arange(height * width).reshape(height, width, 1)
-    return image, (image[..., 0] % 251).astype(np.uint8)
-
-
-def loaded(workers: int, context: str | None = None) -> list[Any]:
+def loaded(workers: int, context: str | None = None, **options: float) -> list[Any]:
     """Ids, images and masks of all batches of two epochs."""
     data = SegmentationDataModule(
-        SOURCE, folds=3, fold=2, crop=32, batch_size=3, samples_per_epoch=10, augment="em", workers=workers, seed=7
+        SOURCE,
+        folds=3,
+        fold=2,
+        crop=32,
+        batch_size=3,
+        samples_per_epoch=10,
+        augment="em",
+        workers=workers,
+        seed=7,
+        **options,
     )
     data.setup("fit")
     loader = data.train_dataloader()
@@ -100,6 +102,13 @@ def test_spawned_workers_load_what_forked_ones_do() -> None:
     assert loaded(workers=1, context="spawn") == loaded(workers=1, context="fork")
 
 
+def test_workers_look_and_mix_as_one_process_does() -> None:
+    options = {"foreground_crops": 0.3, "boundary_crops": 0.4, "cutmix": 0.4, "copy_paste": 0.4}
+    alone = loaded(workers=0, **options)
+    assert loaded(workers=1, **options) == alone
+    assert any(" + " in sample_id for ids, _, _ in alone for sample_id in ids)
+
+
 def test_two_processes_share_out_the_draws_of_one() -> None:
     single = list(DrawSampler(10, epoch=2))
     ranks = [list(DrawSampler(10, rank, world=2, epoch=2)) for rank in range(2)]
@@ -128,131 +137,6 @@ def test_a_sampler_that_starts_at_the_end_goes_on_with_the_next_epoch() -> None:
     sampler = DrawSampler(6, epoch=4, start=6)
     sampler.set_epoch(4)
     assert list(sampler) == [(5, k) for k in range(6)]
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 300), (300, 5), (255, 257)])
-def test_a_small_image_is_continued_by_reflection(shape: tuple[int, int]) -> None:
-    image, mask = positions(*shape)
-    height, width = shape
-    for seed in range(5):
-        cropped, labels = random_crop(image, mask, 256, np.random.default_rng(seed))
-        assert (cropped.shape, labels.shape) == ((256, 256, 1), (256, 256))
-        np.testing.assert_array_equal(labels, cropped[..., 0] % 251)
-        rows, columns = np.divmod(cropped[..., 0], width)
-        assert (rows == rows[:, :1]).all()
-        assert (columns == columns[:1]).all()
-        for length, places in ((height, rows[:, 0]), (width, columns[0])):
-            assert set(np.abs(np.diff(places))) <= {0, 1}  # neighbours stay neighbours, also across a reflection
-            assert set(places) == set(range(length)) or length > 256
-            ends = np.flatnonzero(np.diff(places))
-            assert length == 1 or np.diff(ends, prepend=-1, append=255).max() <= 2  # the rim is doubled, not drawn out
-
-
-def test_the_places_of_reflected_images_vary() -> None:
-    image, mask = positions(8, 8)
-    first = {int(random_crop(image, mask, 20, np.random.default_rng(seed))[0][0, 0, 0]) for seed in range(60)}
-    assert len(first) > 20
-
-
-def test_crops_are_windows_at_all_places() -> None:
-    image, mask = positions(5, 6)
-    corners = set()
-    for seed in range(60):
-        cropped, labels = random_crop(image, mask, 4, np.random.default_rng(seed))
-        top, left = divmod(int(cropped[0, 0, 0]), 6)
-        np.testing.assert_array_equal(cropped, image[top : top + 4, left : left + 4])
-        np.testing.assert_array_equal(labels, mask[top : top + 4, left : left + 4])
-        corners.add((top, left))
-    assert corners == {(top, left) for top in range(2) for left in range(3)}
-
-
-def test_plain_crops_are_those_of_every_earlier_release() -> None:
-    """The digest was taken before crops could have a target; other crops would be other runs."""
-    image, mask = positions(40, 50)
-    digest = hashlib.blake2b(digest_size=8)
-    for epoch in range(3):
-        for k in range(8):
-            random = np.random.default_rng([5, epoch, k])
-            for size in (16, 45, 64):
-                for values, kind in zip(random_crop(image, mask, size, random), ("<i8", "u1"), strict=True):
-                    digest.update(values.astype(kind).tobytes())
-            digest.update(str(int(random.integers(2**31))).encode())
-    assert digest.hexdigest() == "2dcf9d8365f44020"
-
-
-@pytest.mark.parametrize("target", [(0, 0), (4, 5), (2, 3)])
-def test_crops_with_a_target_are_all_the_windows_that_hold_it(target: tuple[int, int]) -> None:
-    image, mask = positions(5, 6)
-    corners = {
-        divmod(int(random_crop(image, mask, 3, np.random.default_rng(seed), target)[0][0, 0, 0]), 6)
-        for seed in range(200)
-    }
-    holding = {
-        (top, left)
-        for top in range(3)
-        for left in range(4)
-        if top <= target[0] < top + 3 and left <= target[1] < left + 3
-    }
-    assert corners == holding
-
-
-def test_a_target_stays_in_view_where_the_image_is_continued_by_reflection() -> None:
-    image, mask = positions(4, 30)
-    for seed in range(50):
-        cropped, _ = random_crop(image, mask, 10, np.random.default_rng(seed), (3, 17))
-        assert cropped.shape == (10, 10, 1)
-        assert (cropped == 3 * 30 + 17).any()
-
-
-def lesion_draws(source_of: Callable[..., Any], share: float, draws: int = 400, seed: int = 0) -> TrainingDraws:
-    """One image 64x64 with a lesion of class 1 of 2x2 pixels, all different; crops of 8."""
-    image, mask = positions(64, 64)[0], np.zeros((64, 64), np.uint8)
-    mask[40:42, 7:9] = 1
-    source = source_of({"a": (image, mask)})
-    return TrainingDraws(Reader(source), source.samples(), draws, 8, Augmentation("none"), seed, share)
-
-
-def test_with_foreground_crops_1_every_crop_holds_the_lesion(source_of: Callable[..., Any]) -> None:
-    draws = lesion_draws(source_of, 1.0)
-    masks = [draws[0, k]["mask"].numpy() for k in range(200)]
-    assert all((mask == 1).any() for mask in masks)
-    assert len({mask.tobytes() for mask in masks}) > 40  # at all places of the crop
-
-
-def test_the_share_of_foreground_crops_is_kept_and_the_others_are_as_without(source_of: Callable[..., Any]) -> None:
-    plain, half = lesion_draws(source_of, 0.0), lesion_draws(source_of, 0.5)
-    same = [content(plain[1, k]) == content(half[1, k]) for k in range(400)]
-    assert abs(sum(same) - 200) < 3.5 * 10  # binomial: deviation sqrt(400 / 4) = 10
-    assert all((half[1, k]["mask"] == 1).any() for k in range(400) if not same[k])
-
-
-def test_foreground_crops_are_a_function_of_seed_epoch_and_number(source_of: Callable[..., Any]) -> None:
-    first, again = lesion_draws(source_of, 0.7), lesion_draws(source_of, 0.7)
-    forward = [content(first[epoch, k]) for epoch in range(2) for k in range(20)]
-    backward = [content(again[epoch, k]) for epoch in reversed(range(2)) for k in reversed(range(20))]
-    assert forward == backward[::-1]
-    assert forward != [content(lesion_draws(source_of, 0.7, seed=1)[epoch, k]) for epoch in range(2) for k in range(20)]
-
-
-def test_an_image_of_the_common_class_alone_is_cropped_plainly(source_of: Callable[..., Any]) -> None:
-    image, mask = positions(20, 20)[0], np.full((20, 20), 1, np.uint8)
-    mask[0, 0] = 255  # ignored is not looked for
-    source = source_of({"a": (image, mask)})
-    plain, sought = (
-        TrainingDraws(Reader(source), source.samples(), 30, 8, Augmentation("none"), 0, share, 1)
-        for share in (0.0, 1.0)
-    )
-    assert [content(plain[0, k]) for k in range(30)] == [content(sought[0, k]) for k in range(30)]
-
-
-def test_classes_are_sought_alike_however_large_they_are(source_of: Callable[..., Any]) -> None:
-    image, mask = positions(60, 60)[0], np.zeros((60, 60), np.uint8)
-    mask[:10, :20] = 1
-    mask[50, 50] = 2
-    source = source_of({"a": (image, mask)}, names=("background", "lesion", "vessel"))
-    draws = TrainingDraws(Reader(source), source.samples(), 400, 8, Augmentation("none"), 0, 1.0, 0)
-    held = sum(bool((draws[0, k]["mask"] == 2).any()) for k in range(400))
-    assert abs(held - 200) < 3.5 * 10
 
 
 def test_a_batch_holds_images_of_one_size_and_every_image_is_in_one() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
-from segmentation.evaluation.scoring import curves, intervals, per_image, pool, resampled, score_image
+from segmentation.evaluation.curves import curves
+from segmentation.evaluation.image_scores import score_image
+from segmentation.evaluation.scoring import intervals, per_image, pool, resampled
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import THRESHOLDS, Decision, confusions
 from segmentation.metrics import em

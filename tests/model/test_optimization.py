@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from segmentation.errors import InputError
-from segmentation.model.optimization import build_optimizer, build_schedule
+from segmentation.model.optimization import build_optimizer, build_schedule, watched
 
 
 def parameters() -> list[nn.Parameter]:
@@ -145,22 +145,29 @@ def test_every_schedule_takes_a_run_of_one_step_and_steps_beyond_the_last(name):
         assert 0 <= optimizer.param_groups[0]["lr"] <= 1
 
 
-def test_plateau_looks_at_the_validation_loss_when_there_is_one():
-    schedule = build_schedule("plateau", torch.optim.SGD(parameters(), lr=1.0), 100, 0.0, {}, every=6)
+def test_plateau_is_stepped_by_the_module_alone():
+    schedule = build_schedule("plateau", torch.optim.SGD(parameters(), lr=1.0), 100, 0.0, {})
     scheduler = schedule.pop("scheduler")
-    assert schedule == {"monitor": "val/loss", "frequency": 6}
+    assert schedule == {"reduce_on_plateau": False, "interval": "epoch"}
     assert isinstance(scheduler, ReduceLROnPlateau)
     assert scheduler.mode == "min"
+
+
+def test_plateau_looks_at_the_validation_loss_unless_told_otherwise():
+    scores = {"loss": 0.7, "dice": 0.5, "dice/cell": 0.4}
+    assert watched({}, scores) == 0.7
+    assert watched({"monitor": "val/dice/cell"}, scores) == 0.4
+    with pytest.raises(InputError, match="monitor 'val/dise' is no score of a validation; did you mean 'val/dice'"):
+        watched({"monitor": "val/dise"}, scores)
 
 
 def test_plateau_lowers_the_rate_when_a_score_stops_rising():
     optimizer = torch.optim.SGD(parameters(), lr=1.0)
     options = {"monitor": "val/dice", "factor": 0.5, "patience": 1}
-    schedule = build_schedule("plateau", optimizer, 100, 0.0, options)
-    assert schedule["monitor"] == "val/dice"
+    scheduler = build_schedule("plateau", optimizer, 100, 0.0, options)["scheduler"]
     found = []
     for dice in (0.5, 0.6, 0.6, 0.6, 0.7):
-        schedule["scheduler"].step(dice)
+        scheduler.step(dice)
         found.append(optimizer.param_groups[0]["lr"])
     assert found == [1, 1, 1, 0.5, 0.5]
 
@@ -190,7 +197,7 @@ def test_a_run_without_end_takes_constant_and_plateau_alone():
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]["lr"] == 0.5
-    assert build_schedule("plateau", optimizer, math.inf, 0.0, {})["monitor"] == "val/loss"
+    assert isinstance(build_schedule("plateau", optimizer, math.inf, 0.0, {})["scheduler"], ReduceLROnPlateau)
     for name, warmup in (("cosine", 0.0), ("constant", 0.1)):
         with pytest.raises(InputError, match="needs the length of the run; set trainer.max_epochs"):
             build_schedule(name, optimizer, math.inf, warmup, {})

@@ -13,12 +13,13 @@ from PIL import Image
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
+from segmentation.inference.agglomeration import close_gaps
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
 from segmentation.model import precision
 from segmentation.model.module import FORMAT, SegmentationModule
-from segmentation.model.predictor import Predictor, load, load_module
+from segmentation.model.predictor import Predictor, checkpoints_of, load, load_module
 
 TINY = "tu-test_resnet.r160_in1k"
 SIZES = [(1, 1), (8, 8), (387, 501)]
@@ -305,8 +306,20 @@ def test_checkpoints_of_different_classes_are_no_ensemble():
     saved(module_of(3), Path("three.ckpt"))
     with pytest.raises(InputError, match="do not belong together.*class 2"):
         load(["two.ckpt", "three.ckpt"])
-    with pytest.raises(InputError, match="neither a run folder .* nor one of crossval"):
+    with pytest.raises(InputError, match="holds no run .*no runs .*no folds"):
         load(".")
+
+
+def test_a_folder_of_runs_is_its_newest_run_with_a_best_checkpoint():
+    for number, name in enumerate(("20261120-235959", "20261121-000000", "20261121-000000-2", "crossval/fold0"), 1):
+        Path(f"runs/mine/{name}/checkpoints").mkdir(parents=True)
+        module = module_of()
+        module.decision = Decision(number / 10)
+        saved(module, Path(f"runs/mine/{name}/checkpoints/best.ckpt"))
+    Path("runs/mine/20261122-000000/checkpoints").mkdir(parents=True)  # stopped before its first validation
+    assert checkpoints_of("runs/mine") == [Path("runs/mine/20261121-000000-2/checkpoints/best.ckpt")]
+    assert load("runs/mine").decision.threshold == 0.3
+    assert load("runs/mine/crossval").decision.threshold == 0.4
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -513,3 +526,23 @@ def test_a_device_that_is_not_there_is_refused():
 def test_a_threshold_for_many_classes_is_refused():
     with pytest.raises(InputError, match="this checkpoint has 3"):
         load(saved(module_of(classes=3)), threshold=0.3)
+
+
+def test_gaps_are_closed_in_the_whole_image_whatever_the_tiles() -> None:
+    image = noise(90, 120)
+    module = module_of()
+    head = [layer for layer in module.network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    head.bias.data += 0.7  # so that there are objects
+    plain = load(saved(module))
+    probabilities = plain.probabilities(image)
+    closed = load("model.ckpt", agglomeration=0.3).probabilities(image)
+    np.testing.assert_array_equal(closed[1], close_gaps(probabilities[1], 0.3))
+    assert (closed != probabilities).any()
+    np.testing.assert_allclose(closed.sum(0), 1, atol=1e-6)
+    tiled = load("model.ckpt", agglomeration=0.3, tile=64)
+    np.testing.assert_array_equal(
+        tiled.probabilities(image)[1], close_gaps(load("model.ckpt", tile=64).probabilities(image)[1], 0.3)
+    )
+    np.testing.assert_array_equal(tiled(image), tiled.labels(tiled.probabilities(image)))
+    with pytest.raises(InputError, match="agglomeration is 0.6 with 3 classes"):
+        load(saved(module_of(classes=3)), agglomeration=0.6)

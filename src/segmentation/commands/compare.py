@@ -13,6 +13,7 @@ from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder
 from segmentation.errors import InputError
+from segmentation.evaluation import tracking
 from segmentation.evaluation.comparison.comparison import Comparison, compared
 from segmentation.evaluation.comparison.page import CHANGED, write_comparison
 from segmentation.evaluation.comparison.paired import Difference
@@ -21,7 +22,7 @@ from segmentation.evaluation.report.reported import Reported, find_report, read_
 PAGE, TABLE, RESULT = "compare.html", "compare.csv", "compare.json"
 
 
-def compare(reports: list[str], *, out: Path | None = None, score: str = "iou") -> None:
+def compare(reports: list[str], *, out: Path | None = None, score: str = "iou", wandb: bool | None = None) -> None:
     """Say whether one model is better than another, image by image, from their reports.
 
     Give two or more folders of reports, or of runs, whose newest report is taken; the first is the baseline. Nothing
@@ -31,6 +32,8 @@ def compare(reports: list[str], *, out: Path | None = None, score: str = "iou") 
         reports: Report folders, run folders or crossval folders.
         out: New folder for compare.html, compare.csv and compare.json; compare-TIME in the working folder.
         score: What the verdict is about: iou, dice, iou/<class>, v_rand, hd95, ... as images.csv names it.
+        wandb: Log table and page to Weights & Biases too, as a run of its own, offline unless WANDB_MODE=online; by default
+            when fit logged one of the runs there.
 
     Raises:
         InputError: For folders without a report, other classes, or no image in common.
@@ -47,6 +50,9 @@ def compare(reports: list[str], *, out: Path | None = None, score: str = "iou") 
         raise InputError(f"{out} cannot be written ({error.strerror or error}); give another --out") from error
     write_comparison(out / PAGE, comparison)
     _print(comparison, out)
+    projects = [project for report in comparison.reports if (project := tracking.project_of(report.folder.parent))]
+    if wandb or (wandb is None and projects):
+        tracking.log_comparison(out / TABLE, out / PAGE, next(iter(projects), None))
 
 
 def _read(paths: Sequence[str]) -> list[Reported]:

@@ -15,6 +15,7 @@ from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.fold_states import LAST, State, state_of, states_of
 from segmentation.commands.processes import Program, run_all
 from segmentation.errors import InputError
+from segmentation.evaluation import tracking
 from segmentation.evaluation.folds import fold_table, over_folds, write_scores
 from segmentation.evaluation.report.report import report
 from segmentation.evaluation.report.reported import read_report
@@ -153,7 +154,10 @@ def _pooled(
         made.rename(new_folder(out, "report-"))
     elif made.exists():  # one that was stopped
         shutil.rmtree(made)
-    return report(scored_of(out), made, name=f"{asked.parent.name} {out.name}", command=command)
+    scores = report(scored_of(out), made, name=f"{asked.parent.name} {out.name}", command=command)
+    if tracking.project_of(out) is not None:
+        tracking.log_report(made, out)
+    return scores
 
 
 def _typed(fit: Sequence[str], folds: int | None, out: Path | None, devices: str | None) -> str:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ArgumentError, Namespace
 
 from segmentation.callbacks import runs
 from segmentation.callbacks.loggers import quieten
 from segmentation.cli import SegmentationCLI
+from segmentation.errors import InputError
 
 
 class FitArguments(SegmentationCLI):
@@ -37,6 +38,13 @@ class FitArguments(SegmentationCLI):
         """The same as the config.yaml of the run would have it."""
         content: dict[str, Any] = yaml.safe_load(runs.config_text(self._parser("fit"), self.resolved))
         return content
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        """Raise InputError where ``fit`` would refuse arguments like those of ``plain``."""
+        try:
+            self._parser("fit").parse_object(arguments)
+        except ArgumentError as error:
+            raise InputError(str(error)) from error
 
     def before_instantiate_classes(self) -> None:
         """The seed of the data, as ``fit`` has it."""

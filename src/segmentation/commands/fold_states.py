@@ -43,7 +43,7 @@ def states_of(folders: Sequence[Path], asked: FitArguments) -> dict[Path, State]
             continue
         config = asked.plain()
         config["data"] |= {"folds": len(folders), "fold": fold}
-        different = _differences(stored_config(folder), config)
+        different = differences(stored_config(folder), config)
         if stored_split(folder) != split:
             different.append("the samples of its split.json are not those of the data set now")
         if different:
@@ -79,7 +79,8 @@ def _split(asked: FitArguments, count: int, fold: int) -> Split:
     return data.split
 
 
-def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Lines about the arguments of two configs that differ, without those that change no result."""
     there, here = flattened(stored), flattened(asked)
     names = [name for name in here | there if not name.startswith(WATCHING)]
     return [

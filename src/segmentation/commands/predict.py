@@ -49,6 +49,7 @@ def predict(
     overlap: float | None = None,
     tta: Tta | None = None,
     tta_scales: list[float] | None = None,
+    agglomeration: float | None = None,
     instances: Method = "components",
     device: str | None = None,
     resume: bool = False,
@@ -67,13 +68,17 @@ def predict(
             several are averaged.
         out: Folder of the results.
         write: Kinds separated by commas. labels: 8-bit picture to look at, 0/255 for two classes, the classes'
-            colours for more. index: class indices. probabilities: float16 TIFF (K, H, W). overlay: the labels over
-            the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid and box.
+            colours for more. index: class indices. probabilities: float16 TIFF (K, H, W). foreground: float32 TIFF
+            (H, W) of the probability of all classes but the first, a page for each slice of a stack. overlay: the
+            labels over the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid
+            and box.
         threshold: Instead of the one stored in the checkpoint; for two classes.
         tile: Longest side in pixels that goes through the network at once; by default that of the checkpoint.
         overlap: Share of a tile that it has in common with the next; by default that of the checkpoint.
         tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged, such as 0.75 1 1.25.
+        agglomeration: Objects that touch through gaps in their boundary are parted: the mean boundary probability below
+            which two fragments are one object, 0.6 for membranes; two classes, whole image in memory.
         instances: How objects are told apart. components: connected pixels of a class. watershed: objects that
             touch are parted where the probability sinks between them.
         device: cpu, cuda, ...; a GPU where there is one.
@@ -94,7 +99,14 @@ def predict(
     failures: dict[Job, str] = {}
     if left:
         predictor = load(
-            ckpt_path, device, threshold=threshold, tile=tile, overlap=overlap, tta=tta, tta_scales=tta_scales
+            ckpt_path,
+            device,
+            threshold=threshold,
+            tile=tile,
+            overlap=overlap,
+            tta=tta,
+            tta_scales=tta_scales,
+            agglomeration=agglomeration,
         )
         failures = _predict_all(predictor, left, kinds, out, instances)
     _list_failures(failures, out)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +25,13 @@ class Program:
         name: Stands before each line that it prints.
         command: And its arguments.
         log: File that gets its output too, after what the file holds already.
+        unwanted: Asked after each line that it prints; it gets a SIGTERM when the answer is yes.
     """
 
     name: str
     command: Sequence[str]
     log: Path
+    unwanted: Callable[[], bool] = lambda: False
 
 
 def run_all(programs: Sequence[Program], devices: Sequence[str | None]) -> list[int]:
@@ -100,6 +102,8 @@ def _copy(process: subprocess.Popen[str], program: Program) -> None:
             log.flush()
             sys.stdout.write(f"{program.name} | {line}")
             sys.stdout.flush()
+            if program.unwanted():
+                process.terminate()
 
 
 @contextmanager

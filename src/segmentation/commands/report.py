@@ -1,6 +1,5 @@
 """``report``: everything about a checkpoint's scores on one page."""
 
-import os
 import shlex
 from inspect import signature
 from pathlib import Path
@@ -11,12 +10,13 @@ from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder, run_of
 from segmentation.errors import InputError
+from segmentation.evaluation import tracking
 from segmentation.evaluation.names import shown, title_of
-from segmentation.evaluation.report import tracking
 from segmentation.evaluation.report.report import PAGE
 from segmentation.evaluation.report.report import report as write_report
 from segmentation.evaluation.report.summary import Interval, notes
 from segmentation.evaluation.scored import ListName, scored_of
+from segmentation.inference.flips import Tta
 
 
 def report(
@@ -27,23 +27,28 @@ def report(
     out: Path | None = None,
     worst: int = 8,
     tolerance: float = 2.0,
+    tta: Tta | None = None,
+    agglomeration: float | None = None,
     device: str | None = None,
     allow_seen: bool = False,
-    wandb: bool = False,
+    wandb: bool | None = None,
 ) -> None:
     """Score a checkpoint and write a page that explains the scores, with tables as CSV and plots as PNG.
 
     Args:
-        ckpt_path: A checkpoint of fit, a run folder (its best), or a folder of crossval (each fold's best on the
-            samples that it did not train on, pooled).
+        ckpt_path: A checkpoint of fit, a run folder (its best), a folder of runs such as runs/isbi (its newest run), or
+            a folder of crossval (each fold's best on the samples that it did not train on, pooled).
         config: What the data are; the config.yaml of the run by default.
         split: train, val or test; by default test where there is a test list, else val.
         out: New folder; report-SPLIT-TIME in the run by default.
         worst: How many of the worst images are shown.
         tolerance: Of the surface Dice, in pixels: outlines that are no further apart agree.
+        tta: Test-time augmentation, none, flips or d4, instead of the checkpoint's.
+        agglomeration: Instead of the checkpoint's, as for predict.
         device: cpu, cuda, ...; a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.
-        wandb: Log the report into the run in Weights & Biases too, offline unless WANDB_MODE=online.
+        wandb: Log the report into the run in Weights & Biases too, offline unless WANDB_MODE=online; by default when
+            fit logged the run there.
 
     Raises:
         InputError: For anything that the user can mend.
@@ -53,8 +58,8 @@ def report(
         raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
-    scored = scored_of(ckpt_path, split, config, device, allow_seen)
-    run = ckpt_path if ckpt_path.is_dir() else run_of(ckpt_path)
+    scored = scored_of(ckpt_path, split, config, device, allow_seen, tta, agglomeration)
+    run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
     out = out or new_folder(run, f"report-{scored[0].split}-")
     scores = write_report(
         *(scored, out),
@@ -67,8 +72,7 @@ def report(
     console.print(_table(scores, ", ".join([scored[0].split, *notes(scored)])))
     for text in notes(scored).values():
         console.print(text)
-    if wandb:
-        os.environ.setdefault("WANDB_MODE", "offline")  # as in fit
+    if wandb or (wandb is None and tracking.project_of(run) is not None):
         tracking.log_report(out, run)
     console.print(f"Report: {out / PAGE}", soft_wrap=True)
 

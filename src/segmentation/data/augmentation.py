@@ -21,6 +21,10 @@ Step = dict[str, dict[str, Any]]
 """One transform: ``{"HorizontalFlip": {"p": 0.5}}``."""
 
 _REFLECT = cv2.BORDER_REFLECT_101
+# in the image alone: the labels of what is missing follow from what is around it
+_PIECES = {"hole_height_range": (0.03, 0.1), "hole_width_range": (0.03, 0.1), "fill": "random_uniform"}
+# less contrast in places; more is clipped before albumentations restores the mean
+_PATCHES = {"contrast_range": (-0.5, 0), "roughness": 0.5}
 
 PRESETS: dict[str, list[Step]] = {
     "none": [],
@@ -34,6 +38,19 @@ PRESETS: dict[str, list[Step]] = {
         {"RandomGamma": {"gamma_limit": (80, 125), "p": 0.2}},
         {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.4, 1.0), "p": 0.1}},
         {"GaussNoise": {"std_range": (0.01, 0.04), "per_channel": False, "noise_scale_factor": 1.0, "p": 0.15}},
+    ],
+    # for long trainings: stronger and more often, pieces missing as in Lee et al. 2017 (arXiv:1706.00120)
+    "em_strong": [
+        {"D4": {"p": 1.0}},
+        {"CoarseElastic": {"spacing": 64, "std": 6, "p": 0.5}},
+        {"GridDistortion": {"num_steps": 4, "distort_limit": 0.25, "border_mode": _REFLECT, "p": 0.3}},
+        {"Affine": {"scale": (0.9, 1.3), "rotate": (-30, 30), "border_mode": _REFLECT, "p": 0.4}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.3, "p": 0.6}},
+        {"RandomGamma": {"gamma_limit": (70, 143), "p": 0.3}},
+        {"PlasmaBrightnessContrast": {**_PATCHES, "brightness_range": (-0.15, 0.15), "p": 0.3}},
+        {"CoarseDropout": {**_PIECES, "num_holes_range": (1, 4), "p": 0.2}},
+        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": (0.5, 2.0), "p": 0.2}},
+        {"GaussNoise": {"std_range": (0.01, 0.08), "per_channel": False, "noise_scale_factor": 1.0, "p": 0.25}},
     ],
     # photographs: up is up, so no vertical flip
     "natural": [
@@ -50,7 +67,7 @@ class Augmentation:
     """A pipeline whose draw is a function of the seed it is called with, and of nothing else.
 
     Args:
-        steps: The name of a preset (``none``, ``flips``, ``em``, ``natural``), a list of
+        steps: The name of a preset (``none``, ``flips``, ``em``, ``em_strong``, ``natural``), a list of
             albumentations transforms ``[{HorizontalFlip: {p: 0.5}}, ...]``, or the path of a YAML file
             with such a list or with a pipeline written by ``albumentations.save``.
 
@@ -76,6 +93,35 @@ class Augmentation:
         low, span = _range(image)
         drawn = self.pipeline(image=image if span is None else (image - low) / span, mask=mask)
         return (drawn["image"] if span is None else drawn["image"] * span + low), drawn["mask"]
+
+
+class CoarseElastic(A.ElasticTransform):  # type: ignore[misc] # albumentations ships no types
+    """Bends as U-Net's augmentation does: random shifts on a coarse grid, bicubic between its points.
+
+    Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28. The shifts of albumentations' own ElasticTransform grow at
+    the rim of the picture, which is torn there long before it is bent much elsewhere.
+
+    Args:
+        spacing: Of the grid in pixels.
+        std: Standard deviation of a shift along each axis in pixels, at most a sixth of the spacing.
+        p: Share of the draws.
+    """
+
+    def __init__(self, spacing: float = 64, std: float = 6, p: float = 0.5) -> None:
+        if not 0 <= std <= spacing / 6:
+            raise ValueError("std is at most a sixth of spacing, or the picture folds")
+        super().__init__(border_mode=_REFLECT, p=p)
+        self.spacing = spacing
+        self.std = std
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Where each pixel comes from: x and y of shape (H, W)."""
+        size = params["shape"][:2]
+        points = [max(1, round(length / self.spacing)) for length in size]
+        shifts = self.random_generator.normal(0, self.std, (*points, 2)).astype(np.float32)
+        dx, dy = np.moveaxis(cv2.resize(shifts, size[::-1], interpolation=cv2.INTER_CUBIC), 2, 0)
+        y, x = np.indices(size, np.float32)
+        return {"map_x": x + dx, "map_y": y + dy}
 
 
 def use_one_thread() -> None:
@@ -125,12 +171,12 @@ def _saved(stored: dict[str, Any], path: str) -> A.Compose:
 
 
 def _transform(name: str, options: dict[str, Any] | None) -> Any:
-    transform = getattr(A, name, None)
-    if not (isinstance(transform, type) and issubclass(transform, A.BasicTransform)):
-        known = [
-            key for key, value in vars(A).items() if isinstance(value, type) and issubclass(value, A.BasicTransform)
-        ]
-        raise InputError(f"data.augment: albumentations has no transform {name!r}" + nearest(name, known))
+    known = {
+        key: value for key, value in vars(A).items() if isinstance(value, type) and issubclass(value, A.BasicTransform)
+    } | {"CoarseElastic": CoarseElastic}
+    transform = known.get(name)
+    if transform is None:
+        raise InputError(f"data.augment: albumentations has no transform {name!r}" + nearest(name, list(known)))
     options = {} if options is None else options
     if not isinstance(options, dict):
         raise InputError(f"data.augment: {name} is given {options!r}; give its arguments, such as {{p: 0.5}}")

@@ -16,9 +16,12 @@ from torch.utils.data import DataLoader, default_collate
 
 from segmentation.data import splits
 from segmentation.data.augmentation import Augmentation, Step, use_one_thread
-from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages
+from segmentation.data.crops import Target
+from segmentation.data.dataset import DrawSampler, Item, Maps, Reader, SizeBatches, TrainingDraws, WholeImages
 from segmentation.data.groups import regrouped
+from segmentation.data.mixing import Mixing
 from segmentation.data.problems import DataError, grouped
+from segmentation.data.shares import check_shares
 from segmentation.data.source import Sample, Source
 from segmentation.data.survey import Record, class_pixels, normalisation, survey
 from segmentation.errors import InputError
@@ -28,8 +31,9 @@ from segmentation.inference.intensity import Intensity, Rule, default_rule, fit_
 class SegmentationDataModule(LightningDataModule):
     """Splits a source, checks it, and loads batches.
 
-    A batch is ``{"image": (B, C, H, W) uint8 or float32, "mask": (B, H, W) int64, "id": [str]}``, not
-    normalised: the module does that on the device.
+    A batch is ``{"image": (B, C, H, W) uint8 or float32, "mask": (B, H, W) int64, "id": [str], "maps": {}}``,
+    not normalised: the module does that on the device. ``maps`` has what the loss must know of the masks, by name
+    (B, ..., H, W) float32.
 
     Args:
         source: The data set.
@@ -48,7 +52,14 @@ class SegmentationDataModule(LightningDataModule):
         samples_per_epoch: Crops in an epoch over all processes; null for one per training image.
         foreground_crops: Share of the crops that hold a random pixel of a random class other than the most
             common one of the training images (nnU-Net: 0.33), for classes that a random crop seldom meets.
-        augment: none, flips, em, natural, a list of albumentations transforms, or a YAML file of them.
+        boundary_crops: Share of the crops that hold a random pixel of a boundary between two classes, for
+            thin walls and gaps between objects; with foreground_crops at most 1.
+        cutmix: Share of the crops that get a random rectangle of another crop (Yun et al. 2019,
+            doi:10.1109/ICCV.2019.00612).
+        copy_paste: Share of the crops that get objects of another crop at their own place, connected pixels
+            of a class other than the most common one (Ghiasi et al. 2021, doi:10.1109/CVPR46437.2021.00294);
+            with cutmix at most 1.
+        augment: none, flips, em, em_strong, natural, a list of albumentations transforms, or a YAML file of them.
         intensity: What stored pixels become: none (as stored), range (0..1 by the pixel type; 8 bits stay),
             max (the largest training value becomes 1) or percentile (0.5 and 99.5 of the training pixels
             become 0 and 1); null for range with 8-bit images and percentile with deeper ones.
@@ -71,6 +82,9 @@ class SegmentationDataModule(LightningDataModule):
         eval_batch_size: int = 1,
         samples_per_epoch: int | None = None,
         foreground_crops: float = 0.0,
+        boundary_crops: float = 0.0,
+        cutmix: float = 0.0,
+        copy_paste: float = 0.0,
         augment: str | list[Step] = "flips",
         intensity: Rule | None = None,
         workers: int | None = None,
@@ -87,13 +101,15 @@ class SegmentationDataModule(LightningDataModule):
             for name, value in values.items():
                 if value is not None and value < least:
                     raise InputError(f"data.{name} is {value}; give {least} or more")
-        if not 0 <= foreground_crops <= 1:
-            raise InputError(f"data.foreground_crops is {foreground_crops}; give a share from 0 to 1")
-        if foreground_crops and crop is None:
-            raise InputError(
-                f"data.foreground_crops is {foreground_crops}, but without data.crop the whole images are drawn; "
-                "set data.crop to a side in pixels, or leave data.foreground_crops out"
-            )
+        sought = {"foreground_crops": foreground_crops, "boundary_crops": boundary_crops}
+        check_shares(sought)
+        check_shares({"cutmix": cutmix, "copy_paste": copy_paste})
+        for name, share in sought.items():
+            if share and crop is None:
+                raise InputError(
+                    f"data.{name} is {share}, but without data.crop the whole images are drawn; "
+                    f"set data.crop to a side in pixels, or leave data.{name} out"
+                )
         self.source = source
         self.split_file = split_file
         self.folds = folds
@@ -107,11 +123,15 @@ class SegmentationDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.samples_per_epoch = samples_per_epoch
         self.foreground_crops = foreground_crops
+        self.boundary_crops = boundary_crops
+        self.cutmix = cutmix
+        self.copy_paste = copy_paste
         self.augmentation = Augmentation(augment)
         self.intensity_rule = intensity
         self.workers = default_workers() if workers is None else workers
         self.seed = seed or 0
         self.reader = Reader(source)
+        self.maps: Maps = {}  # the module sets those of its loss
         self.records: dict[str, Record] = {}
         self._samples: dict[str, Sample] = {}
         self._split: splits.Split | None = None
@@ -258,6 +278,7 @@ class SegmentationDataModule(LightningDataModule):
     def training_draws(self) -> TrainingDraws:
         """The training data set behind ``train_dataloader``."""
         samples = self.samples(self.split["train"])
+        foreground = self._foreground()
         return TrainingDraws(
             self._finished_reader(),
             samples,
@@ -265,9 +286,15 @@ class SegmentationDataModule(LightningDataModule):
             self.crop,
             self.augmentation,
             self.seed,
-            self.foreground_crops,
-            int(np.argmax(self.class_pixels())) if self.foreground_crops else 0,
+            Target(self.foreground_crops, self.boundary_crops, foreground, self.source.classes.ignore_index),
+            Mixing(self.cutmix, self.copy_paste, foreground),
+            self.maps,
         )
+
+    def _foreground(self) -> tuple[int, ...]:
+        """All classes but the most common one of the training images."""
+        unsought = {int(np.argmax(self.class_pixels())), self.source.classes.ignore_index}
+        return tuple(k for k in range(len(self.source.classes)) if k not in unsought)
 
     def _draws(self) -> int:
         return self.samples_per_epoch or len(self.split["train"])
@@ -287,7 +314,7 @@ class SegmentationDataModule(LightningDataModule):
         batches = SizeBatches(self._sizes(samples), self.eval_batch_size, rank, world)
         in_memory = all(sample.id in reader.kept for sample in samples)
         return self._loader(
-            WholeImages(reader, samples), workers=0 if in_memory else self.workers, batch_sampler=batches
+            WholeImages(reader, samples, self.maps), workers=0 if in_memory else self.workers, batch_sampler=batches
         )
 
     def _loader(self, dataset: Any, workers: int, **options: Any) -> DataLoader[Item]:

@@ -1,6 +1,6 @@
 """Draw k of epoch e -> arrays. What a draw gives depends on (seed, e, k) alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -10,22 +10,27 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from segmentation.data.augmentation import Augmentation
+from segmentation.data.crops import ANYWHERE, Pair, Target, random_crop
+from segmentation.data.mixing import UNMIXED, Mixing, paste
 from segmentation.data.problems import FileError
 from segmentation.data.source import Sample, Source
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity
 
-Pair = tuple[NDArray[Any], NDArray[np.uint8]]
 Draw = tuple[int, int]
 """(epoch, number of the draw in the epoch over all processes)."""
 
+Maps = Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]]
+"""What a loss must know of a mask beyond its pixels: a function from the mask (H, W) to a map (..., H, W), by name."""
+
 
 class Item(TypedDict):
-    """One image of a batch: image (C, H, W) uint8 or float32, mask (H, W) int64, id."""
+    """One image of a batch: image (C, H, W) uint8 or float32, mask (H, W) int64, id, maps (..., H, W) of the mask."""
 
     image: Tensor
     mask: Tensor
     id: str
+    maps: dict[str, Tensor]
 
 
 class Reader:
@@ -72,7 +77,7 @@ class Reader:
 
 
 class TrainingDraws(Dataset[Item]):
-    """Random crops, augmented.
+    """Random crops, augmented, some of them mixed.
 
     Every sample is drawn equally often: draw number ``g`` over the whole run takes place ``g mod n``
     of a permutation that is new every ``n`` draws.
@@ -85,9 +90,10 @@ class TrainingDraws(Dataset[Item]):
             continued by reflection.
         augmentation: Applied to the crop.
         seed: Of everything random.
-        foreground_crops: Share of the draws whose crop holds a random pixel of a random class of the
-            image; where the image has no class but the common one, it is a crop like the others.
-        common_class: The class that is not looked for.
+        target: Chooses the pixel that a crop must hold.
+        mixing: Chooses what a draw gets of a second one, a random sample cropped and augmented like the first; the id
+            is then ``first + second``.
+        maps: What the loss must know of the mask of each draw.
     """
 
     def __init__(
@@ -98,14 +104,16 @@ class TrainingDraws(Dataset[Item]):
         crop: int | None,
         augmentation: Augmentation,
         seed: int,
-        foreground_crops: float = 0.0,
-        common_class: int = 0,
+        target: Target = ANYWHERE,
+        mixing: Mixing = UNMIXED,
+        maps: Maps | None = None,
     ) -> None:
         self.reader = reader
         self.samples = list(samples)
         self.draws = draws
-        self.foreground_crops = foreground_crops
-        self.common_class = common_class
+        self.target = target
+        self.mixing = mixing
+        self.maps: Maps = maps or {}
         self.crop = crop
         self.augmentation = augmentation
         self.seed = seed
@@ -114,31 +122,27 @@ class TrainingDraws(Dataset[Item]):
     def __len__(self) -> int:
         return self.draws
 
-    def __getitem__(self, draw: Draw) -> Item:
-        """The item of a draw; the same in every process, worker and run."""
-        epoch, k = draw
+    def __getitem__(self, draw: Draw | int) -> Item:
+        """The item of a draw; the same in every process, worker and run. A number alone is a draw of epoch 0."""
+        epoch, k = (0, draw) if isinstance(draw, int) else draw  # overfit_batches counts the items itself
         sample = self.samples[self._index(epoch * self.draws + k)]
-        random = np.random.default_rng([self.seed, epoch, k])
+        # streams of their own: draws that look for nothing and are not mixed are those of a run without these options
+        targeting, mixing = (np.random.default_rng([self.seed, epoch, k, stream]) for stream in (1, 2))
+        image, mask = self._augmented(sample, np.random.default_rng([self.seed, epoch, k]), targeting)
+        name = sample.id
+        replaced = self.mixing(mixing)
+        if replaced is not None:
+            other = self.samples[int(mixing.integers(len(self.samples)))]
+            second = self._augmented(other, mixing, mixing)
+            image, mask = paste((image, mask), second, replaced(second[1], mixing))
+            name += f" + {other.id}"
+        return _item(image, mask, name, self.maps)
+
+    def _augmented(self, sample: Sample, random: np.random.Generator, targeting: np.random.Generator) -> Pair:
         image, mask = self.reader(sample)
         if self.crop is not None:
-            image, mask = random_crop(image, mask, self.crop, random, self._target(mask, epoch, k))
-        image, mask = self.augmentation(image, mask, int(random.integers(2**31)))
-        return _item(image, mask, sample)
-
-    def _target(self, mask: NDArray[np.uint8], epoch: int, k: int) -> tuple[int, int] | None:
-        if not self.foreground_crops:
-            return None
-        # a stream of its own: the draws that look for nothing are those of a run without foreground crops
-        random = np.random.default_rng([self.seed, epoch, k, 1])
-        if random.random() >= self.foreground_crops:
-            return None
-        classes = self.reader.source.classes
-        sought = set(range(len(classes))) - {self.common_class, classes.ignore_index}
-        rare = [k for k in sorted(sought) if (mask == k).any()]
-        if not rare:
-            return None
-        row, column = divmod(int(random.choice(np.flatnonzero(mask == random.choice(rare)))), mask.shape[1])
-        return row, column
+            image, mask = random_crop(image, mask, self.crop, random, self.target(mask, targeting))
+        return self.augmentation(image, mask, int(random.integers(2**31)))
 
     def _index(self, number: int) -> int:
         cycle, place = divmod(number, len(self.samples))
@@ -184,9 +188,10 @@ class DrawSampler(Sampler[Draw]):
 class WholeImages(Dataset[Item]):
     """Whole images as they are, for scoring. Index ``(i, counted)``; not counted = the mask is all ignored."""
 
-    def __init__(self, reader: Reader, samples: Sequence[Sample]) -> None:
+    def __init__(self, reader: Reader, samples: Sequence[Sample], maps: Maps | None = None) -> None:
         self.reader = reader
         self.samples = list(samples)
+        self.maps: Maps = maps or {}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -197,9 +202,9 @@ class WholeImages(Dataset[Item]):
         sample = self.samples[place]
         image, mask = self.reader(sample)
         if counted:
-            return _item(image, mask, sample)
+            return _item(image, mask, sample.id, self.maps)
         ignored = np.full_like(mask, self.reader.source.classes.ignore_index)
-        return _item(image, ignored, Sample("", sample.images))
+        return _item(image, ignored, "", self.maps)
 
 
 class SizeBatches(Sampler[list[tuple[int, bool]]]):
@@ -234,34 +239,14 @@ class SizeBatches(Sampler[list[tuple[int, bool]]]):
         return len(self.batches)
 
 
-def random_crop(
-    image: NDArray[Any],
-    mask: NDArray[np.uint8],
-    size: int,
-    random: np.random.Generator,
-    target: tuple[int, int] | None = None,
-) -> Pair:
-    """A square window of ``size`` pixels at a random place, views of (H, W, C) and (H, W).
-
-    With a target (row, column) it is one of the windows that hold this pixel, each as likely: windows
-    around it would show a small lesion in their middle in every draw.
-    """
-    short = [max(0, size - length) for length in mask.shape]
-    if any(short):
-        before = [random.integers(missing + 1) for missing in short]
-        pad = [(first, missing - first) for first, missing in zip(before, short, strict=True)]
-        image, mask = np.pad(image, [*pad, (0, 0)], mode="symmetric"), np.pad(mask, pad, mode="symmetric")
-        target = target and (target[0] + int(before[0]), target[1] + int(before[1]))
-    starts = [(0, length - size) for length in mask.shape]
-    if target is not None:
-        starts = [(max(0, at - size + 1), min(at, last)) for at, (_, last) in zip(target, starts, strict=True)]
-    top, left = (int(random.integers(first, last + 1)) for first, last in starts)
-    return image[top : top + size, left : left + size], mask[top : top + size, left : left + size]
-
-
-def _item(image: NDArray[Any], mask: NDArray[np.uint8], sample: Sample) -> Item:
+def _item(image: NDArray[Any], mask: NDArray[np.uint8], name: str, maps: Maps) -> Item:
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    return {"image": pixels, "mask": torch.from_numpy(mask.astype(np.int64)), "id": sample.id}
+    return {
+        "image": pixels,
+        "mask": torch.from_numpy(mask.astype(np.int64)),
+        "id": name,
+        "maps": {key: torch.from_numpy(of(mask)) for key, of in maps.items()},
+    }
 
 
 def _place(sample: Sample) -> str:

@@ -1,4 +1,4 @@
-"""What is written for an image: labels, indices, probabilities, overlay and objects, as its rows come in."""
+"""What is written for an image: labels, index, probabilities, foreground, overlay, objects, as its rows come in."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,18 +15,19 @@ from segmentation.inference import objects
 from segmentation.inference.classes import Classes, overlay, value_range
 from segmentation.inference.decision import Decision
 
-Kind = Literal["labels", "index", "probabilities", "overlay", "objects"]
+Kind = Literal["labels", "index", "probabilities", "foreground", "overlay", "objects"]
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "labels": (".png", ".tif"),
     "index": (".png", ".tif"),
     "probabilities": (".tif",),
+    "foreground": (".tif",),
     "overlay": (".png", ".tif"),
     "objects": (".tif", ".csv"),
 }
 """Of the files of each kind: a PNG or a TIFF, but a picture and a table of objects."""
 
-DTYPES: dict[Kind, str] = {"probabilities": "float16", "objects": "uint32"}
+DTYPES: dict[Kind, str] = {"probabilities": "float16", "foreground": "float32", "objects": "uint32"}
 """Of pixels; all others are uint8."""
 
 COLUMNS = ("id", "class", "area", "centroid_y", "centroid_x", "y0", "x0", "y1", "x1")
@@ -49,8 +50,8 @@ def is_done(out: Path, kind: Kind, name: Path) -> bool:
 class Results:
     """The files of one input; a context manager that writes all of them at its end, or none after an exception.
 
-    An image is a PNG, except that stacks, georeferenced images, those of more than ``LARGE`` pixels, probabilities
-    and objects are TIFF.
+    An image is a PNG, except that stacks, georeferenced images, those of more than ``LARGE`` pixels, probabilities,
+    foreground and objects are TIFF.
 
     Args:
         out: Folder with a folder for each kind.
@@ -112,6 +113,8 @@ class Results:
             for block in blocks:
                 if "probabilities" in self._files:
                     self._files["probabilities"].add(block.astype(np.float16))
+                if "foreground" in self._files:
+                    self._files["foreground"].add(block[1:].sum(axis=0))
                 if "objects" in self._files and self.method == "watershed":
                     kept.append(block)
                 advance(block.shape[1] / height)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.dataset import Pair, Reader
+from segmentation.data.crops import Pair
+from segmentation.data.dataset import Reader
 from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.problems import FileError, Problem, grouped
 from segmentation.data.source import Sample

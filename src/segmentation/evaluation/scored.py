@@ -13,7 +13,8 @@ from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import Sample
 from segmentation.errors import InputError
-from segmentation.model.predictor import BEST, Predictor, checkpoints_of, load
+from segmentation.inference.flips import Tta
+from segmentation.model.predictor import Predictor, checkpoints_of, load
 
 ListName = Literal["train", "val", "test"]
 
@@ -76,16 +77,20 @@ def scored_of(
     config: Path | None = None,
     device: str | None = None,
     allow_seen: bool = False,
+    tta: Tta | None = None,
+    agglomeration: float | None = None,
 ) -> list[Scored]:
     """What a checkpoint, a run or a cross-validation is scored on.
 
     Args:
-        ckpt_path: A ``.ckpt`` file, a run folder (its best checkpoint), or a folder of ``crossval``: then each
-            fold's best checkpoint is scored on the samples that it did not train on.
+        ckpt_path: A ``.ckpt`` file or a folder, as for ``checkpoints_of``; of a folder of ``crossval`` each fold's best
+            checkpoint is scored on the samples that it did not train on.
         split: The list; None for the test list where there is one, else the validation list.
         config: What the data are; None for the config.yaml of the run.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.
+        tta: Test-time augmentation instead of the checkpoint's.
+        agglomeration: As for ``load``, instead of the checkpoint's.
 
     Returns:
         One, or one for each fold.
@@ -96,14 +101,15 @@ def scored_of(
     """
     path = Path(ckpt_path)
     files = checkpoints_of(path)
-    if path.is_dir() and not (path / BEST).is_file():
+    if len(files) > 1:
         if split not in (None, "val") or config is not None:
             raise InputError(
                 f"{path} is a cross-validation: each fold is scored on its own validation samples; "
                 "leave --split and --config out, or give the run folder of one fold"
             )
         split = "val"
-    return [_scored(file, split, config, device, allow_seen) for file in files]
+    options: dict[str, Any] = {"tta": tta, "agglomeration": agglomeration}
+    return [_scored(load(file, device, **options), file, split, config, allow_seen) for file in files]
 
 
 def predictions(
@@ -158,8 +164,7 @@ def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allow
     return seen
 
 
-def _scored(file: Path, split: ListName | None, config: Path | None, device: str | None, allow_seen: bool) -> Scored:
-    predictor = load(file, device)
+def _scored(predictor: Predictor, file: Path, split: ListName | None, config: Path | None, allow_seen: bool) -> Scored:
     config = config or config_beside(file)
     if config is None:
         raise InputError(f"there is no config.yaml in the run of {file}; give the data as --config")

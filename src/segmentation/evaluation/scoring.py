@@ -1,121 +1,22 @@
-"""Scores of images one by one, and of any set of them: pooled, with intervals, and as curves.
+"""Scores of any set of images: pooled, of one of them, and with intervals.
 
-An image is kept as counts. Every score of a data set is made of sums of them, so that the pooled scores, those of
-one image and those of a bootstrap resample (where an image counts several times or not at all) are one computation.
+Every score of a data set is made of sums over images, so that the pooled scores, those of one image and those of a
+bootstrap resample (where an image counts several times or not at all) are one computation.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.evaluation.image_scores import ImageScores
 from segmentation.inference.classes import Classes
-from segmentation.inference.decision import THRESHOLDS, class_mean, confusions, iou
-from segmentation.metrics import em as em_scores
-from segmentation.metrics.boundary import boundary_scores
-from segmentation.metrics.objects import ObjectCounts, match
+from segmentation.inference.decision import class_mean, iou
+from segmentation.metrics.objects import ObjectCounts
 from segmentation.metrics.region import region_scores_of_each
-
-CONFIDENCE_BINS = 15
-"""Of equal width over 0..1, as Guo et al. 2017 (arXiv:1706.04599) have them."""
-
-Table = dict[str, NDArray[np.float64]]
-"""Columns of one length by name."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageScores:
-    """What one image adds to the scores of a data set. K classes; ignored pixels are in no count.
-
-    Attributes:
-        id: Of the sample.
-        group: Of the sample, such as a patient; None without one.
-        size: (H, W) in pixels.
-        confusion: (K, K) int64 pixels [truth, predicted] at the stored decision.
-        bins: (256, 2) int64 pixels [probability of class 1, truth]; bin ``b`` holds those greater than the first
-            ``b`` of ``decision.THRESHOLDS`` and no more. None with more than two classes.
-        reliability: (15, 3) float64 by confidence, which is the largest probability of a pixel; bin ``b`` holds
-            those in (b/15, (b+1)/15]: pixels, sum of their confidence, pixels where that class is true.
-        em: (12, 2) float64: V_Rand and V_Info at each of ``em.THRESHOLDS`` and, in the last row, of the labels.
-            NaN where no pixel is true cell; None when the task has no EM scores.
-        hd95: (K,) Hausdorff 95 in pixels, as from ``boundary_scores``: NaN or infinite where it is undefined.
-        surface_dice: (K,) surface Dice, as from ``boundary_scores``.
-        objects: Connected pixels of class 1 (4-neighbours), predicted against true. None with more than two classes.
-    """
-
-    id: str
-    group: str | None
-    size: tuple[int, int]
-    confusion: NDArray[np.int64]
-    bins: NDArray[np.int64] | None
-    reliability: NDArray[np.float64]
-    em: NDArray[np.float64] | None
-    hd95: NDArray[np.float64]
-    surface_dice: NDArray[np.float64]
-    objects: ObjectCounts | None
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Scores of a data set along a threshold or a confidence.
-
-    Attributes:
-        threshold: ``threshold``, and at each of the 255 ``dice``, ``iou``, ``precision`` and ``recall`` of one class
-            over the data set; precision is NaN where nothing is predicted. None with more than two classes.
-        precision_recall: ``recall``, ascending, and ``precision``: the same points without NaN, and last the point
-            where every pixel is predicted as the class. None with more than two classes.
-        em: ``threshold``, and at each of the 11 the mean over slices of ``v_rand`` and ``v_info``. None when the
-            task has no EM scores.
-        reliability: For each of the 15 bins ``confidence`` (mean) and ``accuracy``, NaN in an empty bin, and
-            ``share`` of the pixels.
-    """
-
-    threshold: Table | None
-    precision_recall: Table | None
-    em: Table | None
-    reliability: Table
-
-
-def score_image(
-    id: str,
-    group: str | None,
-    probabilities: NDArray[np.float32],
-    labels: NDArray[np.integer[Any]],
-    mask: NDArray[np.integer[Any]],
-    classes: Classes,
-    em: bool = False,
-    tolerance: float = 2.0,
-) -> ImageScores:
-    """Score one image.
-
-    Args:
-        id: Of the sample.
-        group: Of the sample.
-        probabilities: (K, H, W) float32 in 0..1.
-        labels: (H, W) predicted class indices, what the decision made of the probabilities.
-        mask: (H, W) true class indices or ``classes.ignore_index``.
-        classes: Of the task.
-        em: Whether V_Rand and V_Info are taken: 0.3 to 0.5 s for 512x512. Two classes only, class 1 is cell.
-        tolerance: Of the surface Dice, in pixels.
-    """
-    known = mask != classes.ignore_index
-    truth = mask[known].astype(np.intp)
-    hd95, surface_dice = boundary_scores(labels, mask, classes, tolerance)
-    return ImageScores(
-        id=id,
-        group=group,
-        size=(int(mask.shape[0]), int(mask.shape[1])),
-        confusion=_counted(truth, labels[known], len(classes), len(classes)),
-        bins=_bins(probabilities[1][known], truth) if classes.binary else None,
-        reliability=_reliability(probabilities.max(0)[known], probabilities.argmax(0)[known] == truth),
-        em=_em(probabilities[1], labels, mask == 1) if em else None,
-        hd95=hd95,
-        surface_dice=surface_dice,
-        objects=_objects(labels, mask, known) if classes.binary else None,
-    )
 
 
 def pool(images: Sequence[ImageScores], classes: Classes) -> dict[str, float]:
@@ -183,69 +84,16 @@ def resampled(images: Sequence[ImageScores]) -> Literal["images", "groups"]:
     return "groups" if len({image.group for image in images if image.group is not None}) > 1 else "images"
 
 
-def curves(images: Sequence[ImageScores], classes: Classes, target_class: str | None = None) -> Curves:
-    """The curves of a data set.
-
-    Args:
-        images: One or more, of one task.
-        classes: Of the task.
-        target_class: Name of the class that dice, iou, precision and recall are of; None for class 1.
-    """
-    threshold = precision_recall = em = None
-    counted = [image.bins for image in images if image.bins is not None]
-    if counted:
-        target = 1 if target_class is None else classes.names.index(target_class)
-        bins = np.sum(counted, axis=0)
-        threshold = _threshold_curve(bins, classes.names, target)
-        precision_recall = _precision_recall(threshold, float(bins[:, target].sum() / max(1, bins.sum())))
-    slices = [image.em for image in images if image.em is not None]
-    if slices:
-        v_rand, v_info = _means(np.ones((1, len(slices))), np.stack(slices))[0, :-1].T
-        em = {"threshold": np.array(em_scores.THRESHOLDS), "v_rand": v_rand, "v_info": v_info}
-    pixels, confidence, hits = np.sum([image.reliability for image in images], axis=0).T
-    reliability = {
-        "confidence": _ratio(confidence, pixels),
-        "accuracy": _ratio(hits, pixels),
-        "share": _ratio(pixels, pixels.sum()),
-    }
-    return Curves(threshold, precision_recall, em, reliability)
+def means(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R, N) and (N, ...) -> (R, ...): weighted means over the images whose value is not NaN."""
+    counted = ~np.isnan(values)
+    return ratio(_sums(weights, np.where(counted, values, 0)), _sums(weights, counted))
 
 
-def _counted(
-    rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], height: int, width: int
-) -> NDArray[np.int64]:
-    """How often each pair (row, column) occurs in two arrays (n,): (height, width)."""
-    counts = np.bincount(rows.astype(np.intp) * width + columns, minlength=height * width)
-    return counts.reshape(height, width).astype(np.int64, copy=False)
-
-
-def _bins(probability: NDArray[np.float32], truth: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Pixels by probability bin and truth; the thresholds are whole multiples of 1/256, so this is exact."""
-    index = np.clip(np.ceil(probability * np.float32(256)) - 1, 0, len(THRESHOLDS)).astype(np.intp)
-    return _counted(index, truth, len(THRESHOLDS) + 1, 2)
-
-
-def _reliability(confidence: NDArray[np.float32], hit: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pixels, confidence and hits by confidence bin."""
-    index = np.clip(np.ceil(confidence * CONFIDENCE_BINS) - 1, 0, CONFIDENCE_BINS - 1).astype(np.intp)
-    columns = (np.bincount(index, values, CONFIDENCE_BINS) for values in (None, confidence, hit))
-    return np.stack([column.astype(np.float64) for column in columns], axis=1)
-
-
-def _em(
-    probability: NDArray[np.float32], labels: NDArray[np.integer[Any]], cell: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """V_Rand and V_Info at the thresholds of the challenge, and of the labels."""
-    if not cell.any():
-        return np.full((len(em_scores.THRESHOLDS) + 1, 2), np.nan)
-    swept = em_scores.sweep(probability, cell, em_scores.THRESHOLDS)
-    return np.vstack([swept, em_scores.v_scores(em_scores.true_segments(cell), labels == 1)])
-
-
-def _objects(
-    labels: NDArray[np.integer[Any]], mask: NDArray[np.integer[Any]], known: NDArray[np.bool_]
-) -> ObjectCounts:
-    return match(em_scores.true_segments(mask == 1), em_scores.true_segments((labels == 1) & known))
+def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of nothing to nothing NaN."""
+    with np.errstate(invalid="ignore"):
+        return part / whole
 
 
 def _pooled(images: Sequence[ImageScores], weights: NDArray[Any], classes: Classes) -> dict[str, NDArray[np.float64]]:
@@ -253,17 +101,17 @@ def _pooled(images: Sequence[ImageScores], weights: NDArray[Any], classes: Class
     weights = weights.astype(np.float64)  # a product of integer matrices is slow
     confusion = np.stack([image.confusion for image in images])
     scores = region_scores_of_each(_sums(weights, confusion), classes.names)
-    scores["iou_per_image"] = _means(weights, class_mean(iou(confusion)))
+    scores["iou_per_image"] = means(weights, class_mean(iou(confusion)))
     pixels, confidence, hits = np.moveaxis(_sums(weights, np.stack([image.reliability for image in images])), -1, 0)
-    scores["ece"] = _ratio(np.abs(confidence - hits).sum(-1), pixels.sum(-1))
+    scores["ece"] = ratio(np.abs(confidence - hits).sum(-1), pixels.sum(-1))
     slices = [image.em for image in images if image.em is not None]
     if slices:
-        means = _means(weights, np.stack(slices))
+        of_slices = means(weights, np.stack(slices))
         for column, name in enumerate(("v_rand", "v_info")):
-            scores[name] = means[:, :-1, column].max(1)
-            scores[f"{name}_at_threshold"] = means[:, -1, column]
+            scores[name] = of_slices[:, :-1, column].max(1)
+            scores[f"{name}_at_threshold"] = of_slices[:, -1, column]
     for name, values in (("hd95", _finite_hd95(images)), ("surface_dice", np.stack([i.surface_dice for i in images]))):
-        by_class = _means(weights, values)
+        by_class = means(weights, values)
         scores[name] = class_mean(by_class)
         scores |= {f"{name}/{one}": by_class[:, index] for index, one in enumerate(classes.names)}
     return scores | _object_scores(images, weights)
@@ -282,8 +130,8 @@ def _object_scores(images: Sequence[ImageScores], weights: NDArray[np.float64]) 
         return {}
     names = [field.name for field in fields(ObjectCounts)]
     total = dict(zip(names, _sums(weights, np.array(counts)).T, strict=True))
-    shares = {name: _ratio(total[name], total["true"]) for name in ("found", "merged", "split", "missed")}
-    shares["spurious"] = _ratio(total["spurious"], total["predicted"])
+    shares = {name: ratio(total[name], total["true"]) for name in ("found", "merged", "split", "missed")}
+    shares["spurious"] = ratio(total["spurious"], total["predicted"])
     return {f"objects_{name}": share for name, share in shares.items()}
 
 
@@ -302,39 +150,9 @@ def _sums(weights: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
     return flat.reshape(len(weights), *values.shape[1:])
 
 
-def _means(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(R, N) and (N, ...) -> (R, ...): weighted means over the images whose value is not NaN."""
-    counted = ~np.isnan(values)
-    return _ratio(_sums(weights, np.where(counted, values, 0)), _sums(weights, counted))
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of nothing to nothing NaN."""
-    with np.errstate(invalid="ignore"):
-        return part / whole
-
-
 def _middle_95(values: NDArray[np.float64]) -> tuple[float, float]:
     defined = values[~np.isnan(values)]
     if not defined.size:
         return math.nan, math.nan
     low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)
-
-
-def _threshold_curve(bins: NDArray[np.int64], names: tuple[str, ...], target: int) -> Table:
-    scores = region_scores_of_each(confusions(bins), names)
-    wanted = ("dice", "iou", "precision", "recall")
-    return {"threshold": np.array(THRESHOLDS)} | {name: scores[f"{name}/{names[target]}"] for name in wanted}
-
-
-def _precision_recall(curve: Table, share: float) -> Table:
-    """The curve by rising recall; predicting the class everywhere has its share of the truth as precision."""
-    recall, precision = curve["recall"], curve["precision"]
-    defined = ~(np.isnan(recall) | np.isnan(precision))
-    if not defined.any():
-        return {"recall": np.empty(0), "precision": np.empty(0)}
-    recall, precision = recall[defined], precision[defined]
-    if recall[0] > recall[-1]:  # a higher threshold leaves less of class 1, and more of class 0
-        recall, precision = recall[::-1], precision[::-1]
-    return {"recall": np.append(recall, 1.0), "precision": np.append(precision, share)}

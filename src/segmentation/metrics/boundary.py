@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, find_objects
+from scipy.ndimage import find_objects
 
 from segmentation.inference.classes import Classes
 
@@ -60,7 +61,13 @@ def _scores(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], tolerance: 
         return (np.inf, 0.0) if truth.any() or prediction.any() else (np.nan, np.nan)
     box = find_objects((truth | prediction).astype(np.uint8))[0]  # no nearest pixel lies outside
     truth, prediction = truth[box], prediction[box]
-    there, back = distance_transform_edt(~prediction)[truth], distance_transform_edt(~truth)[prediction]
+    there, back = _distances(prediction)[truth], _distances(truth)[prediction]
     within = np.count_nonzero(there <= tolerance) + np.count_nonzero(back <= tolerance)
     hausdorff = max(float(np.percentile(there, 95)), float(np.percentile(back, 95)))
     return hausdorff, within / (there.size + back.size)
+
+
+def _distances(pixels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of every pixel to the nearest of some, (H, W); as exact as scipy's and several times as fast."""
+    distances = cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.sqrt(np.rint(distances.astype(np.float64) ** 2))  # float32 roots of whole numbers

@@ -5,14 +5,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from segmentation.errors import InputError, nearest
 from segmentation.inference import tiling
+from segmentation.inference.agglomeration import close_gaps
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Criterion, Decision
 from segmentation.inference.flips import VIEWS, Tta, averaged
@@ -20,14 +23,17 @@ from segmentation.inference.intensity import Intensity
 from segmentation.inference.tiling import Tiling
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
-from segmentation.model.losses import Loss, balanced_weights
-from segmentation.model.networks import build_network
-from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization
+from segmentation.model.averaging import AverageWeights, check_average
+from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
+from segmentation.model.losses.class_weights import balanced_weights
+from segmentation.model.losses.loss import Loss
+from segmentation.model.networks.build import build_network, usual_encoder
+from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
 
 FORMAT = 1
 """Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
 
-ARCHITECTURE = ("network", "encoder", "network_options", "in_channels")
+ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "in_channels")
 """Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
 
 TOGETHER = {"cuda": 4}
@@ -38,11 +44,12 @@ DECIDED = ("threshold", "smallest_object", "largest_hole")
 
 
 class Batch(TypedDict):
-    """Image (B, C, H, W) uint8 or float32 not normalised, mask (B, H, W) int64, B sample ids."""
+    """Image (B, C, H, W) uint8 or float32 not normalised, mask (B, H, W) int64, B sample ids, ``Loss.maps``."""
 
     image: Tensor
     mask: Tensor
     id: list[str]
+    maps: dict[str, Tensor]
 
 
 class SegmentationModule(LightningModule):
@@ -51,11 +58,16 @@ class SegmentationModule(LightningModule):
     Args:
         classes: ``{"names": [...], "colors": [...], "ignore_index": 255}``; linked from the data.
         in_channels: Channels of an image; linked from the data.
-        network: An architecture of SMP (Unet, UnetPlusPlus, DeepLabV3Plus, Segformer, ...) or PlainUnet.
-        encoder: An encoder of SMP (resnet18, mit_b2, ...) or of timm (tu-...).
+        network: A name that the command networks lists (Unet, DeepLabV3Plus, Segformer, PlainUnet, ...), or your own
+            torch.nn.Module as FOLDER.FILE.CLASS.
+        encoder: An encoder of SMP (resnet18, mit_b2, ...) or of timm (tu-...); null for the network's usual one.
         encoder_weights: imagenet to start from pretrained weights, which are downloaded; null for random.
         network_options: Further arguments of the architecture.
-        loss: Shares of losses by name: bce, ce, dice, jaccard, tversky, focal, lovasz.
+        modalities: Channels of each modality, such as [3, 1] for RGB and depth, which then have an encoder each; null
+            for one encoder of all channels.
+        loss: Shares of losses by name: bce, ce, dice, jaccard, tversky, focal, lovasz, ohem, unet, scnp, cldice,
+            skeleton_recall, boundary.
+        loss_options: Options of these losses by name, such as {tversky: {beta: 0.7}, cldice: {target: vessel}}.
         class_weights: One weight per class in the loss; auto for 1 / sqrt(share) of each class in the
             training pixels, with mean 1 and at most 10.
         optimizer: adam, adamw, sgd, rmsprop, or any name that timm knows.
@@ -65,6 +77,11 @@ class SegmentationModule(LightningModule):
         schedule: constant, cosine, poly, step or plateau.
         warmup: Share of the steps over which the learning rate rises.
         schedule_options: Further arguments of the schedule.
+        layer_decay: Factor on the learning rate from each layer of the encoder to the one below it, such as 0.75;
+            null for one rate.
+        freeze_encoder: Epochs at the beginning in which the encoder stays as it is.
+        ema: Decay of a moving average of the weights, such as 0.999, with which a run validates and writes best.ckpt;
+            null for none.
         scores: region, em, or both.
         criterion: What chooses the threshold of a binary task after each validation: dice, iou or v_rand.
         target_class: The class whose dice or iou chooses it; null for the mean over classes.
@@ -77,6 +94,9 @@ class SegmentationModule(LightningModule):
         overlap: Share of a tile that it has in common with the next.
         tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged too; null for [1].
+        agglomeration: Mean boundary probability, 0..1, below which two fragments are one object of class 1: objects that
+            touch through gaps in their boundary of class 0 are parted (``close_gaps``; 0.6 for membranes); null leaves
+            the probabilities as they are. Two classes only.
         channels_last: Memory format; faster on CPUs and GPUs alike.
     """
 
@@ -88,10 +108,12 @@ class SegmentationModule(LightningModule):
         classes: dict[str, Any],
         in_channels: int,
         network: str = "Unet",
-        encoder: str = "resnet18",
+        encoder: str | None = None,
         encoder_weights: str | None = None,
         network_options: dict[str, Any] | None = None,
+        modalities: list[int] | None = None,
         loss: dict[str, float] | None = None,
+        loss_options: dict[str, dict[str, Any]] | None = None,
         class_weights: list[float] | Literal["auto"] | None = None,
         optimizer: str = "adamw",
         lr: float = 1e-3,
@@ -100,6 +122,9 @@ class SegmentationModule(LightningModule):
         schedule: str = "cosine",
         warmup: float = 0.0,
         schedule_options: dict[str, Any] | None = None,
+        layer_decay: float | None = None,
+        freeze_encoder: int = 0,
+        ema: float | None = None,
         scores: list[Kind] | None = None,
         criterion: Criterion = "dice",
         target_class: str | None = None,
@@ -110,9 +135,11 @@ class SegmentationModule(LightningModule):
         overlap: float = 0.25,
         tta: Tta = "none",
         tta_scales: list[float] | None = None,
+        agglomeration: float | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        encoder = encoder or usual_encoder(network)  # by name in the checkpoint, should another become usual
         # a checkpoint holds the weights themselves and must load where nothing can be downloaded
         self.save_hyperparameters(ignore="encoder_weights")
         self.classes = Classes.from_dict(classes)
@@ -122,12 +149,16 @@ class SegmentationModule(LightningModule):
             optimizer, lr, weight_decay, optimizer_options or {}, schedule, warmup, schedule_options or {}
         )
         outputs = 1 if self.classes.binary else len(self.classes)
-        self.network = build_network(network, encoder, encoder_weights, in_channels, outputs, network_options or {})
-        self.loss = Loss(loss or _default_loss(self.classes), self.classes, class_weights)
+        self.network = build_network(
+            network, encoder, encoder_weights, in_channels, outputs, network_options or {}, modalities
+        )
+        self.loss = Loss(loss or _default_loss(self.classes), self.classes, class_weights, loss_options or {})
         self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
         self.register_buffer("std", torch.ones(in_channels, 1, 1))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
+        check_finetuning(self.network.network, network, layer_decay, freeze_encoder)
+        check_average(ema)
         self.train_iou = JaccardIndex(len(self.classes), self.classes.ignore_index)
         self.decision = Decision()
         self.set_inference()
@@ -139,8 +170,8 @@ class SegmentationModule(LightningModule):
         """Change how the trained network is applied.
 
         Args:
-            options: Any of ``threshold``, ``smallest_object``, ``largest_hole``, ``tile``, ``overlap``, ``tta``
-                and ``tta_scales``, as the arguments of these names.
+            options: Any of ``threshold``, ``smallest_object``, ``largest_hole``, ``tile``, ``overlap``, ``tta``,
+                ``tta_scales`` and ``agglomeration``, as the arguments of these names.
 
         Raises:
             InputError: For values outside their range.
@@ -165,11 +196,20 @@ class SegmentationModule(LightningModule):
             )
         if settings["tta"] not in VIEWS:
             raise InputError(f"model.tta {settings['tta']!r} is unknown" + nearest(settings["tta"], list(VIEWS)))
+        level = settings["agglomeration"]
+        if level is not None and not (self.classes.binary and 0 <= level <= 1):
+            raise InputError(
+                f"model.agglomeration is {level} with {len(self.classes)} classes; give a probability from 0 to 1 with two, "
+                "class 0 the boundary, or leave it out"
+            )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) raw pixels, uint8 or float32 -> logits (B, 1 or K, H, W) of any H, W >= 1."""
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """(B, C, H, W) raw pixels, uint8 or float32 -> logits (B, 1 or K, H, W) of any H, W >= 1.
+
+        In training mode, a network with deep supervision gives a list of such, the finest first.
+        """
         normalised = (image.float() - self.mean) / self.std
-        logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
+        logits: Tensor | list[Tensor] = self.network(normalised.contiguous(memory_format=self.memory_format))
         return logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -191,6 +231,24 @@ class SegmentationModule(LightningModule):
         means = [averaged(partial(self._at_scale, scale), tta, together)(image) for scale in self.scales]
         return torch.stack(means).mean(0) if len(means) > 1 else means[0]
 
+    def agglomerated(self, probabilities: Tensor) -> Tensor:
+        """Probabilities of whole images -> those with the gaps between objects closed, where ``agglomeration`` says so.
+
+        Args:
+            probabilities: (B, K, H, W) float32.
+
+        Returns:
+            (B, K, H, W) float32.
+        """
+        level = self.hparams["agglomeration"]
+        if level is None:
+            return probabilities
+        maps = [close_gaps(one, level) for one in probabilities[:, 1].cpu().numpy()]
+        closed = torch.from_numpy(np.stack(maps)).to(probabilities)
+        return torch.where(
+            (closed < probabilities[:, 1])[:, None], closed.new_tensor([1.0, 0.0]).view(2, 1, 1), probabilities
+        )
+
     def _at_scale(self, scale: float, image: Tensor) -> Tensor:
         if scale == 1:
             return self.probabilities(self(image))
@@ -199,7 +257,12 @@ class SegmentationModule(LightningModule):
         return F.interpolate(self.probabilities(self(scaled)), size=image.shape[-2:], mode="bilinear")
 
     def setup(self, stage: str) -> None:
-        """Take the normalisation from the training images, once: a loaded checkpoint keeps its own."""
+        """Let the loaders make the maps of the loss; take the normalisation from the training images.
+
+        That is done once: a loaded checkpoint keeps its own.
+        """
+        if self.loss.maps:
+            self._data().maps = self.loss.maps
         if stage != "fit":
             return
         data = self._data()
@@ -225,7 +288,7 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
         """Loss of a batch."""
         try:
-            logits = self(batch["image"])
+            outputs = self(batch["image"])
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -233,8 +296,10 @@ class SegmentationModule(LightningModule):
                 f"batch normalisation cannot train on a batch of {len(batch['image'])} here ({error}); "
                 "set data.batch_size to 2 or more, or choose another model.network"
             ) from error
-        loss: Tensor = self.loss(logits, batch["mask"])
-        self.train_iou.update(self._labels_at_half(logits.detach()), batch["mask"])
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        losses = [self.loss(logits, batch["mask"], batch["maps"]) for logits in outputs]
+        loss = torch.stack([share * each for share, each in zip(_shares(len(losses)), losses, strict=True)]).sum()
+        self.train_iou.update(self._labels_at_half(outputs[0].detach()), batch["mask"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         self.log("train/iou", self.train_iou, on_step=False, on_epoch=True)
         return loss
@@ -257,10 +322,11 @@ class SegmentationModule(LightningModule):
         return self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Choose the decision and log the scores at it, before the checkpoint is written."""
+        """Choose the decision, log the scores at it and let a plateau look, before the checkpoint is written."""
         decision, values = self.stage_scores.compute()
         if not self.trainer.sanity_checking:
             self.decision = decision
+        self._step_plateau(values)
         self.log_dict({f"val/{name}": value for name, value in values.items()})
 
     def on_test_epoch_end(self) -> None:
@@ -268,13 +334,23 @@ class SegmentationModule(LightningModule):
         _, values = self.stage_scores.compute()
         self.log_dict({f"test/{name}": value for name, value in values.items()})
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What ``freeze_encoder`` and ``ema`` need while a fit runs."""
+        epochs, decay = self.hparams["freeze_encoder"], self.hparams["ema"]
+        if self.trainer.state.fn != "fit":
+            return []
+        network: Any = self.network.network
+        frozen = [FrozenEncoder(network.encoder, epochs)] if epochs else []
+        return [*frozen, *([AverageWeights(decay)] if decay is not None else [])]
+
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule by name."""
         settings = self.hparams
+        lr, decay = settings["lr"], settings["layer_decay"]
         optimizer = build_optimizer(
             settings["optimizer"],
-            self.parameters(),
-            settings["lr"],
+            self.parameters() if decay is None else rates_by_layer(self.network.network, lr, decay),
+            lr,
             settings["weight_decay"],
             settings["optimizer_options"] or {},
         )
@@ -284,9 +360,13 @@ class SegmentationModule(LightningModule):
             self._total_steps(),
             settings["warmup"],
             settings["schedule_options"] or {},
-            every=self.trainer.check_val_every_n_epoch or 1,
         )
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a schedule; a plateau has looked when the validation ended."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what is not an argument, as plain values."""
@@ -327,9 +407,21 @@ class SegmentationModule(LightningModule):
         probabilities = tiling.run(self.predict_tile, batch["image"], self.tiling)
         logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
         logits = logs[:, 1:] - logs[:, :1] if self.classes.binary else logs
-        losses = [self.loss(image[None], mask[None]) for image, mask in zip(logits, batch["mask"], strict=True)]
-        self.stage_scores.update(probabilities, batch["mask"], torch.stack(losses))
-        return {"probabilities": probabilities}
+        losses = [
+            self.loss(logits[i], batch["mask"][i], {name: planes[i] for name, planes in batch["maps"].items()})
+            for i in (slice(place, place + 1) for place in range(len(logits)))
+        ]
+        closed = self.agglomerated(probabilities)
+        self.stage_scores.update(closed, batch["mask"], torch.stack(losses))
+        return {"probabilities": closed}
+
+    def _step_plateau(self, scores: dict[str, float]) -> None:
+        plateau = self.lr_schedulers()
+        if isinstance(plateau, ReduceLROnPlateau):
+            # also in the sanity check, so that a wrong name is told before any step
+            score = watched(self.hparams["schedule_options"] or {}, scores)
+            if not self.trainer.sanity_checking:
+                plateau.step(score)
 
     def _chosen_weights(self) -> list[float] | None:
         weights = self.loss.class_weights
@@ -373,6 +465,15 @@ def read_extras(checkpoint: dict[str, Any]) -> dict[str, Any]:
     if extras["format"] > FORMAT:
         raise InputError(f"the checkpoint has format {extras['format']}, this program reads up to {FORMAT}; update it")
     return extras
+
+
+def _shares(count: int) -> list[float]:
+    """1, 1/2, 1/4, ... of the sum: what the outputs of deep supervision count, the finest first.
+
+    As nnU-Net weighs them (Isensee et al. 2021, doi 10.1038/s41592-020-01008-z).
+    """
+    shares = [0.5**place for place in range(count)]
+    return [share / sum(shares) for share in shares]
 
 
 def _default_loss(classes: Classes) -> dict[str, float]:

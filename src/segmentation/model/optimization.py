@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import timm.optim
@@ -20,16 +20,23 @@ TORCH_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 """torch's own for the common names; every other name is timm's."""
 
+MONITOR = "val/loss"
+"""What ``plateau`` looks at unless told otherwise."""
+
 
 def build_optimizer(
-    name: str, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, options: dict[str, Any]
+    name: str,
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
+    lr: float,
+    weight_decay: float,
+    options: dict[str, Any],
 ) -> torch.optim.Optimizer:
     """An optimizer by name.
 
     Args:
         name: adam, adamw, sgd, rmsprop, or any of ``timm.optim.list_optimizers()``.
-        parameters: To optimize.
-        lr: Learning rate.
+        parameters: To optimize, or groups of them.
+        lr: Learning rate; that of a group wins.
         weight_decay: On all parameters.
         options: Further arguments of the optimizer, such as ``{"momentum": 0.9}``.
 
@@ -94,19 +101,18 @@ def build_schedule(
     steps: float,
     warmup: float,
     options: dict[str, Any],
-    every: int = 1,
 ) -> dict[str, Any]:
     """A schedule by name, as Lightning's ``lr_scheduler`` dictionary.
 
     Args:
         name: ``constant``; ``cosine`` (option ``end``: last factor); ``poly`` (``power`` 0.9, Chen et al.
             2018); ``step`` (``gamma`` at each share of the steps in ``at``); ``plateau``
-            (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default).
+            (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default; ``patience`` is a
+            number of validations).
         optimizer: Whose rate is changed.
         steps: Optimizer steps of the whole run; infinite where it has no end.
         warmup: Share of the steps over which the rate rises linearly from 0; 0..1. Not with plateau.
         options: Of the schedule.
-        every: Epochs from one validation to the next, at which ``plateau`` looks.
 
     Raises:
         InputError: For an unknown name or option, with the nearest known ones.
@@ -122,9 +128,10 @@ def build_schedule(
         raise InputError(f"model.warmup is {warmup}; give a share of the steps from 0 to below 1, and 0 with plateau")
     if name == "plateau":
         torch_options = {key: value for key, value in options.items() if key != "monitor"}
-        monitor = options.get("monitor", "val/loss")
+        monitor = options.get("monitor", MONITOR)
         plateau = ReduceLROnPlateau(optimizer, mode="min" if "loss" in monitor else "max", **torch_options)
-        return {"scheduler": plateau, "monitor": monitor, "frequency": every}
+        # stepped by the module: Lightning would step it after the checkpoint of the validation is written
+        return {"scheduler": plateau, "reduce_on_plateau": False, "interval": "epoch"}
     if math.isinf(steps):
         if name != "constant" or warmup:
             raise InputError(
@@ -141,6 +148,26 @@ def build_schedule(
 
     scheduler: LRScheduler = LambdaLR(optimizer, factor)
     return {"scheduler": scheduler, "interval": "step"}
+
+
+def watched(options: dict[str, Any], scores: Mapping[str, float]) -> float:
+    """The score of a validation that ``plateau`` looks at.
+
+    Args:
+        options: Of the schedule.
+        scores: By name, without ``val/``.
+
+    Raises:
+        InputError: When it is none of them, with the nearest.
+    """
+    monitor = options.get("monitor", MONITOR)
+    name = monitor.removeprefix("val/")
+    if name not in scores:
+        known = [f"val/{score}" for score in scores]
+        raise InputError(
+            f"model.schedule_options: monitor {monitor!r} is no score of a validation" + nearest(monitor, known)
+        )
+    return scores[name]
 
 
 def _between(end: float, share: float) -> float:

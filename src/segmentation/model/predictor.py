@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import ArrayLike, NDArray
 
 from segmentation.errors import InputError
@@ -22,6 +23,9 @@ from segmentation.model.precision import autocast, usable_precision
 
 BEST = "checkpoints/best.ckpt"
 """In a run folder."""
+
+RUN = "[0-9]*-[0-9]*"
+"""Names of the run folders of a config: the time when they began."""
 
 
 class Pixels(Protocol):
@@ -129,7 +133,11 @@ class Predictor:
             return np.stack([image[start:stop] for image in images]).transpose(0, 3, 1, 2)
 
         height, width = images[0].shape[:2]
-        for start, block in tiling.bands(self._predict, rows, (height, width), self.tiling):
+        bands = tiling.bands(self._predict, rows, (height, width), self.tiling)
+        if self.modules[0].hparams["agglomeration"] is not None:  # looks at whole objects
+            whole = torch.cat([block for _, block in bands], dim=2)
+            bands = iter([(0, self.modules[0].agglomerated(whole))])
+        for start, block in bands:
             yield start, block.cpu().numpy()
 
     def _predict(self, tiles: NDArray[Any]) -> torch.Tensor:
@@ -182,18 +190,21 @@ def load(
     overlap: float | None = None,
     tta: Tta | None = None,
     tta_scales: list[float] | None = None,
+    agglomeration: float | None = None,
 ) -> Predictor:
     """A predictor from checkpoints; needs no config, no network access and no command line.
 
     Args:
-        ckpt_path: A ``.ckpt`` file of ``fit``, a run folder, a folder of ``crossval``, or several of them,
-            whose probabilities are averaged.
+        ckpt_path: A ``.ckpt`` file of ``fit`` or a folder, as for ``checkpoints_of``, or several of them, whose
+            probabilities are averaged.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         threshold: Instead of the stored one, 0..1; for binary tasks.
         tile: Longest side in pixels that goes through the network at once; None for the stored one, as below.
         overlap: Share of a tile that it has in common with the next.
         tta: Test-time augmentation: none, flips or d4.
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged.
+        agglomeration: Mean boundary probability below which two fragments are one object, 0..1; needs the whole image in
+            memory.
 
     Example:
         >>> predictor = segmentation.load("runs/isbi/20260101-120000/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -202,14 +213,25 @@ def load(
     Raises:
         InputError: When a file is missing, damaged, or not a checkpoint of this program.
     """
-    options = {"threshold": threshold, "tile": tile, "overlap": overlap, "tta": tta, "tta_scales": tta_scales}
+    options = {
+        "threshold": threshold,
+        "tile": tile,
+        "overlap": overlap,
+        "tta": tta,
+        "tta_scales": tta_scales,
+        "agglomeration": agglomeration,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     paths = [ckpt_path] if isinstance(ckpt_path, str | Path) else ckpt_path
     return Predictor([load_module(file, given) for path in paths for file in checkpoints_of(path)], device)
 
 
 def checkpoints_of(path: str | Path) -> list[Path]:
-    """The files behind a checkpoint, a run folder (its best), or a folder of ``crossval`` (the best of each fold).
+    """The files behind a checkpoint: a file, or a folder.
+
+    Args:
+        path: A ``.ckpt`` file, a run folder (its best), a folder of runs such as ``runs/isbi`` (the best of the newest
+            run that has one), or a folder of ``crossval`` (the best of each fold).
 
     Raises:
         InputError: When there is none.
@@ -217,9 +239,14 @@ def checkpoints_of(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [path]
-    found = [path / BEST] if (path / BEST).is_file() else sorted(path.glob(f"fold*/{BEST}"))
+    if (path / BEST).is_file():
+        return [path / BEST]
+    folds, runs = (sorted(path.glob(f"{folder}/{BEST}")) for folder in ("fold*", RUN))
+    if runs and not folds:
+        rank_zero_info(f"{path}: its newest run, {runs[-1]}")
+    found = folds or runs[-1:]
     if not found:
-        raise InputError(f"{path} is neither a run folder ({BEST}) nor one of crossval (fold0/{BEST}, ...)")
+        raise InputError(f"{path} holds no run ({BEST}), no runs (TIME/{BEST}) and no folds (fold0/{BEST}, ...)")
     return found
 
 

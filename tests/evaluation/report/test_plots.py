@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmentation.evaluation.curves import curves
+from segmentation.evaluation.image_scores import score_image
 from segmentation.evaluation.report import plots
 from segmentation.evaluation.report.drawing import INK
 from segmentation.evaluation.report.plots import Plot, draw
 from segmentation.evaluation.report.summary import Summary
-from segmentation.evaluation.scoring import curves, intervals, per_image, pool, score_image
+from segmentation.evaluation.scoring import intervals, per_image, pool
 from segmentation.inference.classes import Classes
 
 BINARY = Classes(("background", "lesion"))

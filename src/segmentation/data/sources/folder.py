@@ -119,11 +119,11 @@ class FolderSource(Source):
         return self._samples
 
     def lists(self) -> Lists | None:
-        """From the list files, else from the folders that ``{split}`` stands for."""
+        """From the list files, else from what ``{split}`` or the group ``split`` stands for."""
         if self.list_files is not None:
             ids = [sample.id for sample in self.samples()]
             return read_lists(self.list_files, self.root, ids, self.images)
-        if "{split}" not in self.images[0].text:
+        if "split" not in self.images[0].expression.groupindex:
             return None
         lists: dict[str, list[str]] = {}
         for sample in self.samples():

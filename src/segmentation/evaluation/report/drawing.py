@@ -9,9 +9,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from segmentation.evaluation.curves import Table
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.report.summary import Summary
-from segmentation.evaluation.scoring import Table
 
 INK = "#010203"
 """The colour of text, axes and marks that are no data."""

@@ -128,6 +128,8 @@ def _decision(one: Scored) -> str:
         )
         if value
     ]
+    if settings["agglomeration"] is not None:
+        parts.append(f"agglomeration {settings['agglomeration']:g}")
     views = ", ".join([settings["tta"], *(f"scale {scale:g}" for scale in settings["tta_scales"] or [])])
     return ", ".join([*parts, f"test-time augmentation {views}"])
 

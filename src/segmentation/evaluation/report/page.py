@@ -7,13 +7,13 @@ from pathlib import Path
 from segmentation.callbacks.pictures import error_legend
 from segmentation.callbacks.runs import config_beside
 from segmentation.evaluation.html import css, legend, write_html
+from segmentation.evaluation.image_scores import ImageScores
 from segmentation.evaluation.names import NAMES, shown, title_of
 from segmentation.evaluation.report.gallery import Picture
 from segmentation.evaluation.report.identity import Facts
 from segmentation.evaluation.report.plots import Plot
 from segmentation.evaluation.report.summary import Interval, Summary, notes
 from segmentation.evaluation.scored import Scored
-from segmentation.evaluation.scoring import ImageScores
 
 ROWS = 200
 """Images in the table; the CSV has all."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.errors import InputError
+from segmentation.model.predictor import RUN
 
 SCORES, IMAGES, PICTURES = "scores.json", "images.csv", "pictures"
 
@@ -61,16 +62,15 @@ class Reported:
 
 
 def find_report(path: Path) -> Path:
-    """The report that a path means: itself, that of a crossval folder, or the newest one of a run.
+    """The report that a path means: itself, or the newest one of a run, a cross-validation or all runs of a config.
 
     Raises:
         InputError: When there is none, with the command that makes one.
     """
-    made = [folder for folder in path.glob("report-*") if _is_whole(folder)]
-    newest_first = sorted(made, key=lambda folder: (folder / SCORES).stat().st_mtime, reverse=True)
-    for folder in (path, path / "report", *newest_first):
-        if _is_whole(folder):
-            return folder
+    for folders in ([path], path.glob("report*"), path.glob(f"{RUN}/report-*")):
+        made = [folder for folder in folders if _is_whole(folder)]
+        if made:
+            return max(made, key=lambda folder: (folder / SCORES).stat().st_mtime)
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folders of reports or runs")
     raise InputError(f"{path} holds no report; make one: python -m segmentation report --ckpt_path {path}")

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.evaluation.curves import Curves, curves
+from segmentation.evaluation.image_scores import ImageScores, score_image
 from segmentation.evaluation.scored import Scored, predictions
-from segmentation.evaluation.scoring import (
-    Curves,
-    ImageScores,
-    curves,
-    intervals,
-    per_image,
-    pool,
-    resampled,
-    score_image,
-)
+from segmentation.evaluation.scoring import intervals, per_image, pool, resampled
 from segmentation.inference.classes import Classes
 
 Interval = tuple[float, float, float]

@@ -1,20 +1,30 @@
-"""Every network at every size, and the errors of those that cannot be built."""
+"""Every network at every size, what it learns, and the errors of those that cannot be built."""
+
+from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+import yaml
+from torch import nn
 
 from segmentation.errors import InputError
-from segmentation.model.networks import ARCHITECTURES, AnySize, PlainUnet, build_network
+from segmentation.model.module import SegmentationModule
+from segmentation.model.networks.any_size import AnySize
+from segmentation.model.networks.build import ARCHITECTURES, build_network, usual_encoder
 
 TINY = "tu-test_resnet.r160_in1k"
 
-ENCODERS = {"Segformer": "mit_b0", "DPT": "tu-test_vit.r160_in1k"}
+ENCODERS = {"Segformer": "mit_b0", "SwinUnet": "tu-swin_tiny_patch4_window7_224", "DPT": "tu-test_vit.r160_in1k"}
 """For the networks that are not shown with TINY."""
 
-SLIM = {"PlainUnet": {"width": 4}}
+SLIM: dict[str, dict[str, object]] = {
+    "PlainUnet": {"width": 4},
+    "DPT": {"decoder_intermediate_channels": [8, 8, 16, 16], "decoder_fusion_channels": 16},
+}
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def build(name: str, in_channels: int = 3, out_channels: int = 4, **options: object) -> AnySize:
@@ -22,31 +32,42 @@ def build(name: str, in_channels: int = 3, out_channels: int = 4, **options: obj
     return build_network(name, encoder, None, in_channels, out_channels, SLIM.get(name, {}) | options).eval()
 
 
-class Recorder(nn.Module):
-    """A network that keeps what it is given and answers with the sum of the channels."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        self.seen = image
-        return image.sum(1, keepdim=True)
-
-
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_network_takes_small_images_and_any_channels(name):
-    for in_channels, out_channels in ((1, 4), (3, 1)):
+    for in_channels, out_channels in ((1, 4), (4, 1)):
         network = build(name, in_channels, out_channels)
-        for size in ((1, 1), (8, 8), (31, 40)):
+        for size in ((1, 1), (31, 40)):
             with torch.inference_mode():
                 logits = network(torch.rand(2, in_channels, *size))
             assert logits.shape == (2, out_channels, *size)
             assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["PlainUnet", "Unet", "DeepLabV3Plus", "Segformer", "PAN"])
-@pytest.mark.parametrize("size", [(387, 501), (504, 504)])
-def test_networks_take_large_images_that_no_stride_divides(name, size):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_network_learns(name):
+    torch.manual_seed(0)
+    network = build(name, 3, 1).train()
+    image = torch.rand(4, 3, 64, 64)
+    truth = (image[:, :1] > 0.5).float()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1)
+    losses = []
+    for _ in range(3):
+        torch.manual_seed(1)  # the same dropout
+        loss = F.binary_cross_entropy_with_logits(network(image), truth)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1e-3)  # small enough a step to go downhill
+        optimizer.step()
+    assert losses[2] < losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("name", ["PlainUnet", "Unet", "FCN", "DeepLabV3Plus", "Segformer", "SwinUnet", "PAN"])
+def test_networks_take_large_images_that_no_stride_divides(name):
     network = build(name, 1, 1)
-    with torch.inference_mode():
-        assert network(torch.rand(1, 1, *size)).shape == (1, 1, *size)
+    for size in ((387, 501), (504, 504)):
+        with torch.inference_mode():
+            assert network(torch.rand(1, 1, *size)).shape == (1, 1, *size)
 
 
 @pytest.mark.parametrize("name", ["Unet", "PlainUnet", "Segformer"])
@@ -57,26 +78,12 @@ def test_a_network_learns_from_images_that_no_stride_divides(name):
     assert unused == []
 
 
-@pytest.mark.parametrize(
-    ("size", "padded"),
-    [((1, 1), (64, 64)), ((64, 64), (64, 64)), ((65, 96), (96, 96)), ((31, 500), (64, 512)), ((504, 2), (512, 64))],
-)
-def test_padding_repeats_the_last_row_and_column_up_to_the_stride(size, padded):
-    image = torch.rand(2, 3, *size)
-    recorder = Recorder()
-    logits = AnySize(recorder, stride=32)(image)
-    rows, columns = (torch.arange(length).clamp(max=own - 1) for length, own in zip(padded, size, strict=True))
-    assert torch.equal(recorder.seen, image[:, :, rows][..., columns])
-    assert torch.equal(logits, image.sum(1, keepdim=True)), "the answer is cropped to the image"
-
-
-@pytest.mark.parametrize("name", ["Unet", "PlainUnet"])
-def test_the_answer_is_that_of_the_inner_network_on_the_padded_image(name):
-    network = build(name)
-    image = torch.rand(1, 3, 70, 90)
-    padded = F.pad(image, (0, -90 % network.stride, 0, -70 % network.stride), mode="replicate")
-    with torch.inference_mode():
-        assert torch.equal(network(image), network.network(padded)[..., :70, :90])
+def test_attention_of_channels_and_places_is_an_option_of_the_decoder():
+    network = build("Unet", decoder_attention_type="scse").train()
+    network(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    blocks = [module for module in network.modules() if type(module).__name__ == "SCSEModule"]
+    learning = [all(parameter.grad is not None for parameter in block.parameters()) for block in blocks]
+    assert sum(learning) == 9  # two in each of five levels; the finest has no skip to attend to
 
 
 def test_pan_is_padded_to_what_its_pyramid_can_halve_three_times():
@@ -85,24 +92,6 @@ def test_pan_is_padded_to_what_its_pyramid_can_halve_three_times():
     assert network.shortest == 256
     with torch.inference_mode():
         assert network(torch.rand(1, 3, 5, 140)).shape == (1, 4, 5, 140)
-
-
-def test_plain_unet_is_that_of_the_paper():
-    network = PlainUnet(in_channels=1, classes=2)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    assert round(parameters / 1e6, 1) == 31.0
-    assert [block[0].out_channels for block in network.down] == [64, 128, 256, 512, 1024]
-    assert [block[0].in_channels for block in network.up] == [1024, 512, 256, 128]
-    assert [block[-3].out_channels for block in network.up] == [512, 256, 128, 64]
-    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    assert [layer.kernel_size for layer in convolutions] == [(3, 3)] * 18 + [(1, 1)]
-    assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in network.modules()) == 4
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == 18
-
-
-def test_plain_unet_reads_no_encoder():
-    network = build_network("PlainUnet", "no such encoder", "imagenet", 1, 1, {"width": 2})
-    assert network.network.down[0][0].out_channels == 2
 
 
 def test_random_weights_follow_the_seed():
@@ -117,6 +106,29 @@ def test_random_weights_follow_the_seed():
 
 def test_options_reach_the_network():
     assert build("Unet", decoder_channels=[32, 16, 8, 8, 4]).network.segmentation_head[0].in_channels == 4
+
+
+def test_a_network_without_an_encoder_has_its_usual_one():
+    assert [usual_encoder(name) for name in ("Unet", "PlainUnet", "my.Net")] == ["resnet18", None, None]
+    module = SegmentationModule({"names": ["background", "cell"]}, 1, network="Segformer")
+    assert module.hparams["encoder"] == "mit_b0"
+    assert type(module.network.network.encoder).__name__ == "MixVisionTransformerEncoder"
+
+
+def test_the_usual_encoder_is_written_into_the_run_and_its_checkpoint(run, quick, synthetic):
+    args = (*synthetic, *quick, "--trainer.max_epochs", 1, "--data.samples_per_epoch", 2)
+    args += ("--model.network", "Segformer", "--model.encoder", "null")
+    assert run("fit", *args) == 0
+    (folder,) = Path("runs").glob("*/*")
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["encoder"] == "mit_b0"
+    checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["encoder"] == "mit_b0"
+    assert run("validate", *args, "--ckpt_path", "best") == 0
+
+
+def test_every_network_is_in_the_documentation():
+    text = (DOCS / "networks.md").read_text()
+    assert [name for name, one in ARCHITECTURES.items() if f"`{name}`" not in text or one.doi not in text] == []
 
 
 def test_an_unknown_network_is_refused_with_the_nearest():
@@ -136,6 +148,8 @@ def test_an_unknown_option_is_refused_with_the_nearest():
         build("Unet", decoder_channel=[1])
     with pytest.raises(InputError, match="PlainUnet takes no 'widht'; did you mean 'width'"):
         build("PlainUnet", widht=3)
+    with pytest.raises(InputError, match="SwinUnet takes no 'decoder_chanels'; did you mean 'decoder_channels'"):
+        build("SwinUnet", decoder_chanels=[1])
 
 
 @pytest.mark.parametrize("option", ["in_channels", "classes", "encoder_name", "encoder_weights"])
@@ -155,10 +169,17 @@ def test_options_that_do_not_fit_together_are_refused_with_the_reason():
         build("Unet", decoder_channels=[8, 8])
 
 
-def test_dpt_asks_for_a_vision_transformer():
-    for encoder in ("resnet18", TINY):
-        with pytest.raises(InputError, match="give a vision transformer of timm, such as tu-vit_tiny_patch16_224"):
-            build_network("DPT", encoder, None, 3, 1, {})
+@pytest.mark.parametrize(
+    ("name", "encoder", "cure"),
+    [
+        ("DPT", "resnet18", "DPT takes encoders named tu-..., model.encoder is 'resnet18'; .* tu-vit_tiny_patch16_224"),
+        ("DPT", TINY, "cannot be built .* it takes encoders such as tu-vit_tiny_patch16_224"),
+        ("SwinUnet", TINY, "SwinUnet takes encoders named tu-swin..., .* tu-swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_a_network_asks_for_the_encoders_it_is_made_for(name, encoder, cure):
+    with pytest.raises(InputError, match=cure):
+        build_network(name, encoder, None, 3, 1, {})
 
 
 def test_dpt_takes_any_size_with_a_transformer_made_for_one():

@@ -1,0 +1,125 @@
+"""Losses of overlapping regions; all SMP's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import segmentation_models_pytorch as smp
+from torch import Tensor
+
+from segmentation.inference.classes import Classes
+from segmentation.model.losses.term import Term, checked
+
+
+class _Region(Term):
+    """A loss of SMP, over the pixels of the whole batch; the mean over the classes, an absent one as 0."""
+
+    def __init__(self, region: type, classes: Classes, **options: Any) -> None:
+        super().__init__(classes)
+        mode = "binary" if classes.binary else "multiclass"
+        self.region = region(mode, ignore_index=classes.ignore_index, **options)
+
+    def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+        """As ``Term``."""
+        loss: Tensor = self.region(logits, mask)
+        return loss
+
+
+class Dice(_Region):
+    """``1 - 2 sum(p g) / (sum p + sum g)``, p probability and g truth (Milletari et al. 2016, doi 10.1109/3DV.2016.79).
+
+    As ``sum(p g) = (sum p + sum g - sum |p - g|) / 2`` has it, which is the same for g in {0, 1}. Class 1 alone in a
+    binary task.
+
+    Args:
+        classes: Of the task.
+        class_weights: One for each class of a multiclass task; None for 1.
+        log_loss: ``-log`` of the index instead of 1 minus it.
+        smooth: Added to numerator and denominator, in pixels.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        class_weights: list[float] | None = None,
+        *,
+        log_loss: bool = False,
+        smooth: float = 0.0,
+    ) -> None:
+        smooth = checked("smooth", smooth, 0)
+        super().__init__(smp.losses.DiceLoss, classes, class_weights=class_weights, log_loss=log_loss, smooth=smooth)
+
+
+class Jaccard(_Region):
+    """``1 - sum(p g) / (sum p + sum g - sum(p g))`` (Rahman & Wang 2016, doi 10.1007/978-3-319-50835-1_22).
+
+    Args:
+        classes: Of the task.
+        class_weights: As ``Dice``.
+        log_loss: As ``Dice``.
+        smooth: As ``Dice``.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        class_weights: list[float] | None = None,
+        *,
+        log_loss: bool = False,
+        smooth: float = 0.0,
+    ) -> None:
+        smooth = checked("smooth", smooth, 0)
+        super().__init__(smp.losses.JaccardLoss, classes, class_weights=class_weights, log_loss=log_loss, smooth=smooth)
+
+
+class Tversky(_Region):
+    """``(1 - TP / (TP + alpha FP + beta FN))^gamma`` (Salehi et al. 2017, doi 10.1007/978-3-319-67389-9_44).
+
+    TP, FP and FN are sums of probabilities. The power is that of the focal Tversky loss (Abraham & Khan 2019,
+    doi 10.1109/ISBI.2019.8759329), taken of the mean over the classes.
+
+    Args:
+        classes: Of the task.
+        class_weights: As ``Dice``.
+        alpha: Cost of a false positive.
+        beta: Cost of a false negative; more than alpha finds more of small objects.
+        gamma: Power, 1 or more: below, the gradient of a perfect prediction is infinite.
+        smooth: As ``Dice``.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        class_weights: list[float] | None = None,
+        *,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        gamma: float = 1.0,
+        smooth: float = 0.0,
+    ) -> None:
+        super().__init__(
+            smp.losses.TverskyLoss,
+            classes,
+            class_weights=class_weights,
+            alpha=checked("alpha", alpha, 0),
+            beta=checked("beta", beta, 0),
+            gamma=checked("gamma", gamma, 1),
+            smooth=checked("smooth", smooth, 0),
+        )
+
+
+class Lovasz(_Region):
+    """Lovasz hinge (binary) or softmax: the convex surrogate of 1 - IoU.
+
+    Berman et al. 2018, doi 10.1109/CVPR.2018.00464. Over the pixels of the batch; softmax: mean over the classes there.
+
+    Args:
+        classes: Of the task.
+    """
+
+    def __init__(self, classes: Classes, _class_weights: list[float] | None = None) -> None:
+        super().__init__(smp.losses.LovaszLoss, classes)
+
+    def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+        """As ``Term``."""
+        loss: Tensor = self.region(logits.float(), mask)  # as part of it always is
+        return loss.sum()  # all ignored gives an empty tensor

@@ -1,0 +1,70 @@
+"""Gaps in boundaries are closed, and nothing else changes."""
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+from segmentation.inference.agglomeration import _agglomerated, _borders, close_gaps
+
+
+def two_cells(gap: int) -> np.ndarray:
+    """Two bright cells of 21x20 pixels in a dark frame, parted by a dark membrane of three pixels with a gap."""
+    probability = np.zeros((25, 47), np.float32)
+    probability[2:-2, 2:22] = probability[2:-2, 25:45] = 0.95
+    middle = 12
+    probability[middle - gap // 2 : middle - gap // 2 + gap, 22:25] = 0.95
+    return probability
+
+
+def cells(probability: np.ndarray) -> int:
+    return int(label(probability > 0.5, connectivity=1).max())
+
+
+@pytest.mark.parametrize("gap", [1, 3, 6])
+def test_a_gap_in_a_membrane_merges_two_cells_until_it_is_closed(gap: int) -> None:
+    probability = two_cells(gap)
+    assert cells(probability) == 1
+    closed = close_gaps(probability, 0.6)
+    assert cells(closed) == 2
+    changed = closed != probability
+    assert (closed[changed] == 0).all()
+    assert not changed[:, :20].any() and not changed[:, 26:].any()  # in the membrane alone
+
+
+def test_an_opening_as_wide_as_the_cells_is_none() -> None:
+    probability = two_cells(gap=15)
+    assert cells(close_gaps(probability, 0.6)) == 1
+    assert cells(close_gaps(probability, 0.05)) == 2  # the mean over the border is (15 x 0.05 + 10 x 1) / 25 = 0.43
+
+
+def test_the_level_is_the_mean_over_the_border() -> None:
+    # the cells grow into the frame, so that their border has 25 pixels, 6 of them open: (6 x 0.05 + 19 x 1) / 25 = 0.772
+    probability = two_cells(gap=6)
+    assert cells(close_gaps(probability, 0.76)) == 2
+    assert cells(close_gaps(probability, 0.78)) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (16, 16)])
+@pytest.mark.parametrize("value", [0.0, 0.4, 0.5, 1.0])
+def test_an_even_image_stays_as_it_is(shape: tuple[int, int], value: float) -> None:
+    probability = np.full(shape, value, np.float32)
+    np.testing.assert_array_equal(close_gaps(probability, 0.6), probability)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_merging_is_average_linkage(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    blocks = random.permutation(24).reshape(4, 6) + 1
+    fragments = np.kron(blocks, np.ones((4, 3), int)).astype(np.int32)
+    boundary = random.random(fragments.shape)
+    merged = fragments.copy()
+    while True:  # all borders anew after each merge
+        borders = {pair: total / pixels for pair, (total, pixels) in _borders(merged, boundary).items()}
+        (kept, gone), weakest = min(borders.items(), key=lambda item: item[1])
+        if weakest >= 0.64:
+            break
+        merged[merged == gone] = kept
+    found = _agglomerated(fragments, boundary, 0.64)[fragments]
+    assert 1 < len(np.unique(found)) < 24
+    pairs = {(int(a), int(b)) for a, b in zip(found.ravel(), merged.ravel(), strict=True)}
+    assert len(pairs) == len(np.unique(found)) == len(np.unique(merged))  # the same parts by other numbers

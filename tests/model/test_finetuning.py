@@ -1,0 +1,131 @@
+"""Rates by layer and a frozen encoder, by hand and in runs."""
+
+import csv
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm.optim
+import torch
+from lightning import Callback
+from torch import nn
+
+from segmentation import cli
+from segmentation.model.finetuning import rates_by_layer
+
+Fit = Callable[..., Path]
+
+ENCODER = "network.network.encoder."
+
+
+def network(encoder: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(encoder=encoder, decoder=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+
+
+def linear(count: int) -> nn.Module:
+    """Two tensors in each, 12 of which are a layer."""
+    return nn.Sequential(*(nn.Linear(2, 2) for _ in range(count)))
+
+
+def test_rates_by_layer_by_hand():
+    model = network(linear(15))
+    groups = rates_by_layer(model, lr=0.8, decay=0.5)
+    assert {group["name"]: (len(group["params"]), group["lr"]) for group in groups} == {
+        "encoder0": (12, pytest.approx(0.1)),
+        "encoder1": (12, pytest.approx(0.2)),
+        "encoder2": (6, pytest.approx(0.4)),
+        "decoder": (4, 0.8),
+    }
+    assert groups[0]["params"][0] is model.encoder[0].weight
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_rates_by_layer_are_those_of_timm():
+    model = network(linear(15))
+    model.pretrained_cfg = {"classifier": ("decoder", "head")}
+    expected = {
+        parameter: group["lr_scale"]
+        for group in timm.optim.param_groups_layer_decay(model, layer_decay=0.75)
+        for parameter in group["params"]
+    }
+    groups = rates_by_layer(model, lr=1.0, decay=0.75)
+    assert {parameter: group["lr"] for group in groups for parameter in group["params"]} == pytest.approx(expected)
+
+
+def test_encoders_side_by_side_have_the_same_rates():
+    both = nn.Module()
+    both.encoders = nn.ModuleList([linear(7), linear(7)])
+    groups = rates_by_layer(network(both), lr=1.0, decay=0.5)
+    assert [(len(group["params"]), group["lr"]) for group in groups] == [(24, 0.25), (4, 0.5), (4, 1.0)]
+
+
+def test_a_run_has_the_rates_of_its_layers(tiny_fit: Fit) -> None:
+    folder = tiny_fit("--model.layer_decay", 0.5, "--model.lr", 0.01, "--model.schedule", "poly", "--model.warmup", 0.3)
+    with (folder / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["lr-AdamW/decoder"]]
+    layers = sum(name.startswith("lr-AdamW/encoder") for name in rows[0])
+    assert layers > 1
+    for row in rows:  # the schedule is a factor on all
+        rate = float(row["lr-AdamW/decoder"])
+        for layer in range(layers):
+            assert float(row[f"lr-AdamW/encoder{layer}"]) == pytest.approx(rate * 0.5 ** (layers - layer))
+    assert {float(row["lr-AdamW/decoder"]) for row in rows} > {0.01}
+
+
+class EpochStates(Callback):
+    """Keeps the state of the module at the start of each epoch."""
+
+    def __init__(self, kept: list[dict[str, torch.Tensor]]) -> None:
+        self.kept = kept
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        self.kept.append({name: value.clone() for name, value in module.state_dict().items()})
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_frozen_encoder_stays_and_then_learns(tiny_fit: Fit, monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    monkeypatch.setattr(cli, "WarnOneClass", lambda: EpochStates(states))
+    # validated within the first epoch: it must not end the freezing
+    args = ("--model.schedule", schedule, "--data.samples_per_epoch", 8, "--trainer.val_check_interval", 2)
+    folder = tiny_fit("--model.freeze_encoder", 1, *args)
+    states.append(torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+    first, second = changed(*states[:2]), changed(*states[1:])
+    assert first and not any(name.startswith(ENCODER) for name in first)
+    assert {
+        "network.network.segmentation_head.0.weight",
+        "network.network.decoder.blocks.0.conv1.1.running_mean",
+    } <= first
+    learned = {name for name in second if name.startswith(ENCODER)}
+    weights = {name for name in states[0] if name.startswith(ENCODER) and name.endswith("weight")}
+    assert weights <= learned
+    assert any(name.endswith("running_mean") for name in learned)
+
+
+@pytest.mark.parametrize("option", [("layer_decay", 0.5), ("freeze_encoder", 2)])
+def test_a_network_without_an_encoder_is_refused(run: Callable[..., int], synthetic, quick, capsys, option) -> None:
+    name, value = option
+    args = ("--model.network", "PlainUnet", "--model.network_options", "{width: 2}", f"--model.{name}", value)
+    assert run("fit", *synthetic, *quick, *args) == 1
+    assert f"error: model.{name} is for networks with an encoder, and PlainUnet has none" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--model.layer_decay", 1.5), "model.layer_decay is 1.5; give a factor above 0 and below 1"),
+        (("--model.layer_decay", 0), "model.layer_decay is 0.0; give a factor"),
+        (("--model.freeze_encoder", -1), "model.freeze_encoder is -1; give a number of epochs"),
+        (("--model.ema", 1), "model.ema is 1.0; give a decay"),
+    ],
+)
+def test_values_out_of_range_are_refused(run: Callable[..., int], synthetic, quick, capsys, args, message) -> None:
+    assert run("fit", *synthetic, *quick, *args) == 1
+    assert message in capsys.readouterr().err
