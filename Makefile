@@ -28,7 +28,7 @@ demo: $(READY)  ## draw a synthetic EM stack, then fit, test and predict on it; 
 	$(BIN)/python -m segmentation predict data/demo/images --ckpt_path runs/demo --out data/demo/predictions --write labels,overlay --overwrite
 
 test: lint  ## lint, types and all tests; no network
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -21,7 +21,8 @@ TINY = "tu-test_resnet.r160_in1k"
 
 @pytest.fixture(autouse=True, scope="session")
 def _two_threads() -> None:
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    shared = "PYTEST_XDIST_WORKER" in os.environ  # the cores with other processes of the suite
+    torch.set_num_threads(1 if shared else min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(autouse=True)

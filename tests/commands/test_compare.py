@@ -195,9 +195,11 @@ def test_the_folds_of_a_crossval_do_not_differ_from_themselves(run: Run) -> None
             Path(name, f"fold{fold}", "config.yaml").write_text(yaml.safe_dump(config))
         scores = json.loads(Path(name, "report/scores.json").read_text())
         scores["checkpoints"] = [f"moved/away/fold{fold}/checkpoints/best.ckpt" for fold in (place, place + 1)]
+        scores["identity"] = {"Checkpoint": {"decision": f"agglomeration 0.{place}"}}
         Path(name, "report/scores.json").write_text(json.dumps(scores))
     assert run("compare", "a", "b", "--out", "out") == 0
-    assert result()["settings"] == {"model.lr": {"A": "0.1", "B": "0.2"}}
+    decision = {"A": "agglomeration 0.0", "B": "agglomeration 0.1"}
+    assert result()["settings"] == {"decision": decision, "model.lr": {"A": "0.1", "B": "0.2"}}
 
 
 def test_the_page_is_drawn_by_a_browser_in_light_and_dark(run: Run) -> None:

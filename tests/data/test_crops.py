@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from segmentation.data.augmentation import Augmentation
-from segmentation.data.crops import Target, boundary, random_crop
+from segmentation.data.crops import Target, random_crop
 from segmentation.data.dataset import Item, Reader, TrainingDraws
+from segmentation.inference.edges import edges
 
 
 def positions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -160,26 +161,6 @@ def test_classes_are_sought_alike_however_large_they_are(source_of: Callable[...
     assert abs(held - 200) < 3.5 * 10
 
 
-def test_a_boundary_is_where_two_classes_touch() -> None:
-    mask = np.array([[0, 0, 0, 0, 0], [0, 1, 1, 255, 2], [0, 1, 1, 255, 2], [2, 0, 0, 255, 255]], np.uint8)
-    expected = [
-        [0, 1, 1, 0, 1],
-        [1, 1, 1, 0, 1],  # what touches an ignored pixel is no boundary for that
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 0, 0],
-    ]
-    np.testing.assert_array_equal(boundary(mask, 255), np.array(expected, bool))
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
-def test_a_mask_of_one_line_has_boundaries_too(shape: tuple[int, int]) -> None:
-    mask = np.zeros(shape, np.uint8)
-    mask[-1, -1] = 1
-    found = np.zeros(mask.size, bool)
-    found[-2:] = mask.size > 1
-    np.testing.assert_array_equal(boundary(mask, 255).ravel(), found)
-
-
 def squares() -> tuple[np.ndarray, np.ndarray]:
     """An image 48x64, all pixels different, with a square of class 1 that a square of class 2 touches."""
     image, mask = positions(48, 64)[0], np.zeros((48, 64), np.uint8)
@@ -190,7 +171,7 @@ def squares() -> tuple[np.ndarray, np.ndarray]:
 
 def test_with_boundary_crops_1_every_crop_holds_a_boundary(source_of: Callable[..., Any]) -> None:
     image, mask = squares()
-    edge = image[..., 0][boundary(mask, 255)]
+    edge = image[..., 0][edges(mask, mask != 255)]
     draws = draws_of(source_of({"a": (image, mask)}, names=("a", "b", "c")), Target(boundary=1.0))
     drawn = [draws[0, k]["image"].numpy() for k in range(400)]
     assert all(np.isin(crop, edge).any() for crop in drawn)
@@ -206,7 +187,7 @@ def test_every_boundary_pixel_is_sought_as_often_as_the_others() -> None:
     found = [target(mask, random) for _ in range(8000)]
     counts = np.zeros(mask.shape, int)
     np.add.at(counts, tuple(np.transpose(found)), 1)
-    edge = boundary(mask, 255)
+    edge = edges(mask, mask != 255)
     assert counts[~edge].sum() == 0
     expected = 8000 / edge.sum()
     assert ((counts[edge] - expected) ** 2 / expected).sum() < 1.5 * edge.sum()  # chi squared; its mean is about n
@@ -219,7 +200,7 @@ def test_shares_are_kept_and_the_other_crops_are_as_without(source_of: Callable[
     target, random = Target(foreground=0.3, boundary=0.4, classes=(2,)), np.random.default_rng(0)
     found = [target(mask, random) for _ in range(1000)]
     assert abs(found.count(None) - 300) < 3.5 * 15  # deviation sqrt(1000 * 0.3 * 0.7) = 14.5
-    inside = sum(at is not None and not boundary(mask, 255)[at] for at in found)  # 16 of the 36 pixels of class 2
+    inside = sum(at is not None and not edges(mask, mask != 255)[at] for at in found)  # 16 of the 36 pixels of class 2
     assert abs(inside - 300 * 16 / 36) < 3.5 * 11
     plain, mixed = draws_of(source, Target()), draws_of(source, target)
     same = sum(content(plain[0, k]) == content(mixed[0, k]) for k in range(400))

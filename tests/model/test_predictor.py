@@ -366,7 +366,7 @@ def test_a_transformer_of_one_size_is_tiled_at_that_size_and_says_so():
         encoder="tu-swin_tiny_patch4_window7_224",
         network_options={"encoder_depth": 4, "decoder_channels": [16, 8, 8, 4]},
     )
-    assert module.tiling.tile == module.network.fixed == 224
+    assert module.application.tiling.tile == module.network.fixed == 224
     predictor = load(saved(module))
     assert predictor.probabilities(noise(100, 300, 3)).shape == (2, 100, 300)
     with pytest.raises(InputError, match="224x224 pixels only, this one is 225x10; set data.crop: 224"):

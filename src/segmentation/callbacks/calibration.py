@@ -152,7 +152,9 @@ def _batches(
 def _pairs(module: SegmentationModule, batches: Iterator[Batch]) -> Iterator[Pair]:
     by_pixel = Decision(module.decision.threshold)
     for batch in batches:
-        probabilities = module.agglomerated(tiling.run(module.predict_tile, batch["image"], module.tiling))
+        probabilities = module.application.closed(
+            tiling.run(module.predict_tile, batch["image"], module.application.tiling)
+        )
         labels = by_pixel.labels(probabilities).cpu().numpy().astype(np.uint8)
         yield from zip(labels, batch["mask"].cpu().numpy().astype(np.uint8), strict=True)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.shares import one_of
+from segmentation.inference.edges import edges
 
 Pair = tuple[NDArray[Any], NDArray[np.uint8]]
 """Image (H, W, C) and mask (H, W)."""
@@ -44,20 +45,10 @@ class Target:
         return mask == random.choice(present) if present else np.zeros(mask.shape, np.bool_)
 
     def _boundary(self, mask: NDArray[np.uint8], _random: np.random.Generator) -> NDArray[np.bool_]:
-        return boundary(mask, self.ignore_index)
+        return edges(mask, mask != self.ignore_index)
 
 
 ANYWHERE = Target()
-
-
-def boundary(mask: NDArray[np.uint8], ignore_index: int) -> NDArray[np.bool_]:
-    """(H, W): pixels with a 4-neighbour of another class; ignored pixels are no class."""
-    found = np.zeros(mask.shape, np.bool_)
-    for labels, edge in ((mask, found), (mask.T, found.T)):
-        differ = (labels[1:] != labels[:-1]) & (labels[1:] != ignore_index) & (labels[:-1] != ignore_index)
-        edge[1:] |= differ
-        edge[:-1] |= differ
-    return found
 
 
 def random_crop(

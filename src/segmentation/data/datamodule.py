@@ -1,29 +1,26 @@
 """From a source to batches: splits, survey, loaders."""
 
 import os
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from segmentation.data import splits
-from segmentation.data.augmentation import Augmentation, Step, use_one_thread
+from segmentation.data.augmentation import Augmentation, Step
 from segmentation.data.crops import Target
 from segmentation.data.dataset import DrawSampler, Item, Maps, Reader, SizeBatches, TrainingDraws, WholeImages
 from segmentation.data.groups import regrouped
+from segmentation.data.loading import Loader, default_workers
 from segmentation.data.mixing import Mixing
-from segmentation.data.problems import DataError, grouped
+from segmentation.data.problems import DataError
 from segmentation.data.shares import check_shares
 from segmentation.data.source import Sample, Source
-from segmentation.data.survey import Record, class_pixels, normalisation, survey
+from segmentation.data.survey import Record, class_pixels, normalisation, read_class_pixels, survey
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity, Rule, default_rule, fit_intensity
 
@@ -267,9 +264,10 @@ class SegmentationDataModule(LightningDataModule):
             rank, world = self.trainer.global_rank, self.trainer.world_size
         draws = self.training_draws()
         sampler = DrawSampler(len(draws), rank, world, epoch, batches * self.batch_size)
-        return self._loader(
+        return Loader(
             draws,
-            workers=self.workers,
+            self.workers,
+            self.seed,
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=len(sampler) >= self.batch_size,
@@ -313,22 +311,8 @@ class SegmentationDataModule(LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         batches = SizeBatches(self._sizes(samples), self.eval_batch_size, rank, world)
         in_memory = all(sample.id in reader.kept for sample in samples)
-        return self._loader(
-            WholeImages(reader, samples, self.maps), workers=0 if in_memory else self.workers, batch_sampler=batches
-        )
-
-    def _loader(self, dataset: Any, workers: int, **options: Any) -> DataLoader[Item]:
-        return _Loader(
-            dataset,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
-            collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
-            # of its own: else starting workers draws from the global generator and shifts dropout
-            generator=torch.Generator().manual_seed(self.seed),
-            **options,
-        )
+        whole = WholeImages(reader, samples, self.maps)
+        return Loader(whole, 0 if in_memory else self.workers, self.seed, batch_sampler=batches)
 
     def _finished_reader(self) -> Reader:
         fitted = self.intensity
@@ -378,63 +362,6 @@ class SegmentationDataModule(LightningDataModule):
             f"Data: {len(split['train'])} train, {len(split['val'])} val, {len(split['test'])} test{unused}; "
             f"training pixels: {shares}"
         )
-
-
-def read_class_pixels(source: Source, samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """(N, K) pixels of each class in each mask, read by a few threads.
-
-    Raises:
-        DataError: Naming every mask that cannot be read.
-    """
-
-    def count(sample: Sample) -> NDArray[np.int64] | InputError:
-        try:
-            counts = np.bincount(source.read_mask(sample).ravel(), minlength=256)
-            counts[source.classes.ignore_index] = 0
-            return counts[: len(source.classes)]
-        except InputError as error:
-            return error
-
-    with ThreadPoolExecutor(4) as pool:
-        counts = list(pool.map(count, samples))
-    errors = [error for error in counts if isinstance(error, InputError)]
-    if errors:
-        raise DataError(grouped(errors))
-    return np.array(counts, np.int64).reshape(len(samples), len(source.classes))
-
-
-def default_workers() -> int:
-    """Half the cores this process may use, at least 1 and at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // 2))
-
-
-class _Loader(DataLoader[Item]):
-    """Says to Lightning that it can be resumed; its position is the sampler's."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load."""
-
-
-def _collate(items: list[Item]) -> Any:
-    sizes = {tuple(item["mask"].shape) for item in items}
-    if len(sizes) > 1:  # also one size, once a transform has turned some of the images
-        raise InputError(
-            f"images of the sizes {sorted(sizes)} (HxW) cannot share a batch; "
-            "set data.crop to a side in pixels, or data.batch_size: 1"
-        )
-    return default_collate(items)
-
-
-def _start_worker(_worker: int) -> None:
-    # schedulers send SIGTERM to all processes: the main one still finishes its step and writes a checkpoint
-    # and so does a terminal with Ctrl-C
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    use_one_thread()
 
 
 def _free_memory() -> int:

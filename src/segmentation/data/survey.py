@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from segmentation.data.crops import Pair
 from segmentation.data.dataset import Reader
 from segmentation.data.masks import UnknownValuesError, unknown_values
-from segmentation.data.problems import FileError, Problem, grouped
-from segmentation.data.source import Sample
+from segmentation.data.problems import DataError, FileError, Problem, grouped
+from segmentation.data.source import Sample, Source
 from segmentation.errors import InputError
 
 SURVEYED = 2000
@@ -112,6 +112,29 @@ def class_pixels(records: Sequence[Record]) -> NDArray[np.int64]:
     """(K,) pixels of each class over all samples."""
     total: NDArray[np.int64] = np.sum([record.class_pixels for record in records], axis=0, dtype=np.int64)
     return total
+
+
+def read_class_pixels(source: Source, samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """(N, K) pixels of each class in each mask, read by a few threads.
+
+    Raises:
+        DataError: Naming every mask that cannot be read.
+    """
+
+    def count(sample: Sample) -> NDArray[np.int64] | InputError:
+        try:
+            counts = np.bincount(source.read_mask(sample).ravel(), minlength=256)
+            counts[source.classes.ignore_index] = 0
+            return counts[: len(source.classes)]
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(count, samples))
+    errors = [error for error in counts if isinstance(error, InputError)]
+    if errors:
+        raise DataError(grouped(errors))
+    return np.array(counts, np.int64).reshape(len(samples), len(source.classes))
 
 
 def digest(image: NDArray[Any]) -> str:

@@ -1,13 +1,14 @@
 """Gaps in the thin boundaries between objects, closed by what the whole of a boundary says."""
 
 from heapq import heapify, heappop, heappush
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
 from skimage.measure import label
 from skimage.segmentation import watershed
+
+from segmentation.inference.edges import NEIGHBOURS
 
 SPACING = 7
 """Pixels within which an object has one seed."""
@@ -34,7 +35,7 @@ def close_gaps(probability: NDArray[np.float32], level: float) -> NDArray[np.flo
     fragments = _fragments(boundary)
     merged = _agglomerated(fragments, boundary, level)[fragments]
     closed = probability.copy()
-    for here, there in _neighbours():
+    for here, there in NEIGHBOURS:
         closed[here][merged[here] != merged[there]] = 0
     return closed
 
@@ -83,7 +84,7 @@ def _agglomerated(fragments: NDArray[np.int32], boundary: NDArray[np.float64], l
 def _borders(fragments: NDArray[np.int32], boundary: NDArray[np.float64]) -> dict[tuple[int, int], tuple[float, int]]:
     """Sum of the boundary probability along the border of each pair of neighbours, and its pixels."""
     pairs, values = [], []
-    for here, there in _neighbours():
+    for here, there in NEIGHBOURS:
         meet = fragments[here] != fragments[there]
         pairs.append(np.sort(np.stack([fragments[here][meet], fragments[there][meet]], axis=1), axis=1))
         values.append(np.maximum(boundary[here][meet], boundary[there][meet]))
@@ -95,8 +96,3 @@ def _borders(fragments: NDArray[np.int32], boundary: NDArray[np.float64]) -> dic
         (one, other): border
         for (one, other), border in zip(found.tolist(), zip(totals, pixels, strict=True), strict=True)
     }
-
-
-def _neighbours() -> tuple[tuple[Any, Any], ...]:
-    """Slices of each pixel and the one below, and of each pixel and the one to the right."""
-    return (np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])

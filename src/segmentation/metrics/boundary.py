@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from segmentation.inference.classes import Classes
+from segmentation.inference.edges import edges
 
 
 def boundary_scores(
@@ -36,23 +37,13 @@ def boundary_scores(
         boundary of the class, both are NaN; where only one has, they are infinite and 0.
     """
     known = mask != classes.ignore_index
-    true_edges, predicted_edges = _edges(mask, known), _edges(labels, known)
+    true_edges, predicted_edges = edges(mask, known), edges(labels, known)
     scores = [
         _scores(true_edges & (mask == index), predicted_edges & (labels == index), tolerance)
         for index in range(len(classes))
     ]
     hausdorff, surface_dice = np.array(scores, np.float64).T
     return hausdorff, surface_dice
-
-
-def _edges(labels: NDArray[np.integer[Any]], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Known pixels with a known 4-neighbour of another label: (H, W)."""
-    edges = np.zeros(labels.shape, np.bool_)
-    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        differ = (labels[one] != labels[other]) & known[one] & known[other]
-        edges[one] |= differ
-        edges[other] |= differ
-    return edges
 
 
 def _scores(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], tolerance: float) -> tuple[float, float]:

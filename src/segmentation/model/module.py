@@ -2,27 +2,23 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, TypedDict
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from segmentation.errors import InputError, nearest
+from segmentation.errors import InputError
 from segmentation.inference import tiling
-from segmentation.inference.agglomeration import close_gaps
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Criterion, Decision
-from segmentation.inference.flips import VIEWS, Tta, averaged
+from segmentation.inference.flips import Tta
 from segmentation.inference.intensity import Intensity
-from segmentation.inference.tiling import Tiling
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
+from segmentation.model.application import application_of
 from segmentation.model.averaging import AverageWeights, check_average
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
@@ -35,9 +31,6 @@ FORMAT = 1
 
 ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "in_channels")
 """Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
-
-TOGETHER = {"cuda": 4}
-"""Tiles that go through the network together, by device; a CPU is no faster with more than one."""
 
 DECIDED = ("threshold", "smallest_object", "largest_hole")
 """Arguments that are chosen on the validation samples where the user left them open."""
@@ -185,23 +178,7 @@ class SegmentationModule(LightningModule):
             if decided.get(name, 0) < 0:
                 raise InputError(f"model.{name} is {settings[name]}; give a number of pixels, 0 or more")
         self.decision = replace(self.decision, **decided)
-        self.tiling = Tiling(self.network.fixed or settings["tile"], settings["overlap"])
-        self.scales: list[float] = settings["tta_scales"] or [1.0]
-        if not all(scale > 0 for scale in self.scales):
-            raise InputError(f"model.tta_scales is {self.scales}; give factors greater than 0, such as [0.75, 1, 1.25]")
-        if self.network.fixed is not None and self.scales != [1]:
-            raise InputError(
-                f"model.tta_scales is {self.scales}, but this network takes images of {self.network.fixed} pixels only; "
-                "leave it out"
-            )
-        if settings["tta"] not in VIEWS:
-            raise InputError(f"model.tta {settings['tta']!r} is unknown" + nearest(settings["tta"], list(VIEWS)))
-        level = settings["agglomeration"]
-        if level is not None and not (self.classes.binary and 0 <= level <= 1):
-            raise InputError(
-                f"model.agglomeration is {level} with {len(self.classes)} classes; give a probability from 0 to 1 with two, "
-                "class 0 the boundary, or leave it out"
-            )
+        self.application = application_of(settings, len(self.classes), self.network.fixed)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """(B, C, H, W) raw pixels, uint8 or float32 -> logits (B, 1 or K, H, W) of any H, W >= 1.
@@ -227,34 +204,7 @@ class SegmentationModule(LightningModule):
         Returns:
             (B, K, h, w) float32.
         """
-        tta, together = self.hparams["tta"], TOGETHER.get(image.device.type, 1)
-        means = [averaged(partial(self._at_scale, scale), tta, together)(image) for scale in self.scales]
-        return torch.stack(means).mean(0) if len(means) > 1 else means[0]
-
-    def agglomerated(self, probabilities: Tensor) -> Tensor:
-        """Probabilities of whole images -> those with the gaps between objects closed, where ``agglomeration`` says so.
-
-        Args:
-            probabilities: (B, K, H, W) float32.
-
-        Returns:
-            (B, K, H, W) float32.
-        """
-        level = self.hparams["agglomeration"]
-        if level is None:
-            return probabilities
-        maps = [close_gaps(one, level) for one in probabilities[:, 1].cpu().numpy()]
-        closed = torch.from_numpy(np.stack(maps)).to(probabilities)
-        return torch.where(
-            (closed < probabilities[:, 1])[:, None], closed.new_tensor([1.0, 0.0]).view(2, 1, 1), probabilities
-        )
-
-    def _at_scale(self, scale: float, image: Tensor) -> Tensor:
-        if scale == 1:
-            return self.probabilities(self(image))
-        size = [max(1, round(length * scale)) for length in image.shape[-2:]]
-        scaled = F.interpolate(image.float(), size=size, mode="bilinear", antialias=scale < 1)
-        return F.interpolate(self.probabilities(self(scaled)), size=image.shape[-2:], mode="bilinear")
+        return self.application.averaged(lambda pixels: self.probabilities(self(pixels)), image)
 
     def setup(self, stage: str) -> None:
         """Let the loaders make the maps of the loss; take the normalisation from the training images.
@@ -404,14 +354,14 @@ class SegmentationModule(LightningModule):
         self.set_inference()  # what the user gave wins
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        probabilities = tiling.run(self.predict_tile, batch["image"], self.tiling)
+        probabilities = tiling.run(self.predict_tile, batch["image"], self.application.tiling)
         logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
         logits = logs[:, 1:] - logs[:, :1] if self.classes.binary else logs
         losses = [
             self.loss(logits[i], batch["mask"][i], {name: planes[i] for name, planes in batch["maps"].items()})
             for i in (slice(place, place + 1) for place in range(len(logits)))
         ]
-        closed = self.agglomerated(probabilities)
+        closed = self.application.closed(probabilities)
         self.stage_scores.update(closed, batch["mask"], torch.stack(losses))
         return {"probabilities": closed}
 

@@ -18,7 +18,8 @@ from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
 from segmentation.inference.flips import Tta
 from segmentation.inference.intensity import Intensity
-from segmentation.model.module import TOGETHER, SegmentationModule, read_extras
+from segmentation.model.application import TOGETHER
+from segmentation.model.module import SegmentationModule, read_extras
 from segmentation.model.precision import autocast, usable_precision
 
 BEST = "checkpoints/best.ckpt"
@@ -72,7 +73,7 @@ class Predictor:
             median_low(module.decision.smallest_object for module in self.modules),
             median_low(module.decision.largest_hole for module in self.modules),
         )
-        self.tiling = replace(first.tiling, batch=TOGETHER.get(self.device.type, 1))
+        self.tiling = replace(first.application.tiling, batch=TOGETHER.get(self.device.type, 1))
 
     @property
     def classes(self) -> Classes:
@@ -134,9 +135,9 @@ class Predictor:
 
         height, width = images[0].shape[:2]
         bands = tiling.bands(self._predict, rows, (height, width), self.tiling)
-        if self.modules[0].hparams["agglomeration"] is not None:  # looks at whole objects
+        if self.modules[0].application.agglomeration is not None:  # looks at whole objects
             whole = torch.cat([block for _, block in bands], dim=2)
-            bands = iter([(0, self.modules[0].agglomerated(whole))])
+            bands = iter([(0, self.modules[0].application.closed(whole))])
         for start, block in bands:
             yield start, block.cpu().numpy()
 

@@ -23,6 +23,7 @@ def reported(
         "split": "test",
         "data": "",
         "checkpoints": ("best.ckpt",),
+        "decision": "",
         "classes": ("background", "lesion"),
         "scores": {score: (whole, NAN, NAN)},
         "ids": ids,

@@ -52,13 +52,14 @@ def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, lef
 def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:
     """Key of the config -> its value in each report, where they differ; None when a config was not found.
 
-    A key that a config does not set has an empty value.
+    A key that a config does not set has an empty value. ``decision`` is how each report made labels of probabilities.
     """
     configs = [_config(report) for report in reports]
     if not all(configs):
         return None
     keys = dict.fromkeys(key for config in configs for key in config)
-    rows = {key: tuple(config.get(key, "") for config in configs) for key in keys}
+    rows = {"decision": tuple(report.decision for report in reports)}
+    rows |= {key: tuple(config.get(key, "") for config in configs) for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 

@@ -27,6 +27,7 @@ class Reported:
         split: train, val or test.
         data: Digest of the ids and pixels of what was scored; empty where it is not known.
         checkpoints: Whose predictions were scored.
+        decision: How probabilities became labels, in words; empty where it is not known.
         classes: Their names.
         scores: Score -> (value over the data set, low and high end of its 95 % interval); NaN where undefined.
         ids: Of the N images.
@@ -41,6 +42,7 @@ class Reported:
     split: str
     data: str
     checkpoints: tuple[str, ...]
+    decision: str
     classes: tuple[str, ...]
     scores: dict[str, tuple[float, float, float]]
     ids: tuple[str, ...]
@@ -96,6 +98,7 @@ def read_report(folder: Path) -> Reported:
             split=str(stored["split"]),
             data=str(stored.get("data") or ""),
             checkpoints=tuple(map(str, stored["checkpoints"])),
+            decision=str(stored.get("identity", {}).get("Checkpoint", {}).get("decision") or ""),
             classes=tuple(map(str, stored["classes"])),
             scores=scores,
             ids=tuple(row["id"] for row in rows),
