@@ -39,9 +39,14 @@ class BuiltFit(SegmentationCLI):
     def __init__(self, args: Sequence[str], scratch: Path, **trainer: Any) -> None:
         quieten()
         self.options = {
-            **{"default_root_dir": scratch, "logger": False, "enable_checkpointing": False},
-            **{"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0},
-            **{"devices": 1, "use_distributed_sampler": False},
+            "default_root_dir": scratch,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "devices": 1,
+            "use_distributed_sampler": False,
             **trainer,
         }
         super().__init__(["fit", *args])

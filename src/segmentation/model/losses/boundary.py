@@ -15,8 +15,8 @@ class Boundary(Term):
 
     Kervadec et al. 2021, doi 10.1016/j.media.2020.101851: p probability, g truth, phi the signed distance to the true
     boundary, negative within. As phi and p - g have the same sign this is ``|phi| |p - g|``, and 0 for the truth itself;
-    the paper leaves out ``phi g``, which is no matter of the prediction. Class 1 in a binary task (class 0 would give the same), else the mean over the classes. To be
-    added to Dice or cross-entropy: near the outline, where thin structures lie, it is next to nothing.
+    the paper leaves out ``phi g``, which is no matter of the prediction. Class 1 in a binary task (class 0 would give the
+    same), else the mean over the classes. To be added to Dice or cross-entropy: near the outline, where thin structures lie, it is next to nothing.
 
     Args:
         classes: Of the task.

@@ -24,7 +24,24 @@ class _Region(Term):
         return loss
 
 
-class Dice(_Region):
+class _Overlap(_Region):
+    """Dice and IoU, which take the same arguments."""
+
+    of: type
+
+    def __init__(
+        self,
+        classes: Classes,
+        class_weights: list[float] | None = None,
+        *,
+        log_loss: bool = False,
+        smooth: float = 0.0,
+    ) -> None:
+        smooth = checked("smooth", smooth, 0)
+        super().__init__(self.of, classes, class_weights=class_weights, log_loss=log_loss, smooth=smooth)
+
+
+class Dice(_Overlap):
     """``1 - 2 sum(p g) / (sum p + sum g)``, p probability and g truth (Milletari et al. 2016, doi 10.1109/3DV.2016.79).
 
     As ``sum(p g) = (sum p + sum g - sum |p - g|) / 2`` has it, which is the same for g in {0, 1}. Class 1 alone in a
@@ -37,19 +54,10 @@ class Dice(_Region):
         smooth: Added to numerator and denominator, in pixels.
     """
 
-    def __init__(
-        self,
-        classes: Classes,
-        class_weights: list[float] | None = None,
-        *,
-        log_loss: bool = False,
-        smooth: float = 0.0,
-    ) -> None:
-        smooth = checked("smooth", smooth, 0)
-        super().__init__(smp.losses.DiceLoss, classes, class_weights=class_weights, log_loss=log_loss, smooth=smooth)
+    of = smp.losses.DiceLoss
 
 
-class Jaccard(_Region):
+class Jaccard(_Overlap):
     """``1 - sum(p g) / (sum p + sum g - sum(p g))`` (Rahman & Wang 2016, doi 10.1007/978-3-319-50835-1_22).
 
     Args:
@@ -59,16 +67,7 @@ class Jaccard(_Region):
         smooth: As ``Dice``.
     """
 
-    def __init__(
-        self,
-        classes: Classes,
-        class_weights: list[float] | None = None,
-        *,
-        log_loss: bool = False,
-        smooth: float = 0.0,
-    ) -> None:
-        smooth = checked("smooth", smooth, 0)
-        super().__init__(smp.losses.JaccardLoss, classes, class_weights=class_weights, log_loss=log_loss, smooth=smooth)
+    of = smp.losses.JaccardLoss
 
 
 class Tversky(_Region):
