@@ -39,8 +39,10 @@ format: $(READY)  ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## training speed against a bare PyTorch loop
-	$(BIN)/python benchmarks/fit_speed.py
+bench: $(READY)  ## speed on a CPU as a Markdown report, in about 20 minutes (a GPU: benchmarks/gpu.py)
+	@for script in fit_speed fit_parts loader_speed precision startup tiling_speed; do \
+		$(BIN)/python benchmarks/$$script.py && echo || exit 1; \
+	done
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras --upgrade --output-file requirements.lock pyproject.toml

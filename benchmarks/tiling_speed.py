@@ -1,29 +1,30 @@
-"""Tiled inference against MONAI's ``sliding_window_inference``: time, peak memory, difference of the answers.
+"""Tiled inference against a naive loop and MONAI's ``sliding_window_inference``: time, peak memory, difference of the answers.
 
-The same network, tile, overlap, Gaussian weights and precision, in pairs of changing order; the ratio of each pair is
-taken. Memory is that of a process for each way. Needs MONAI, which the project does not: ``pip install monai``.
+The same network, tile, overlap and precision, in turns; MONAI with the same Gaussian weights, the naive loop with the plain mean
+of its tiles. Memory is that of a process for each way. MONAI takes part where it is installed: ``pip install monai``.
 
-    python benchmarks/tiling_speed.py --size 2048 --tile 512 --overlap 0.5 --pairs 5
+    python benchmarks/tiling_speed.py --size 1536 --tile 512 --overlap 0.5 --rounds 3
 """
 
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+from printing import machine, ratios, spread, table
 from torch import Tensor
 
 from segmentation.inference.tiling import Tiling, run
 from segmentation.model.networks.build import build_network
 from segmentation.model.precision import autocast, default_precision
 
-WAYS = ("segmentation", "monai")
+WAYS = ("segmentation", "naive", "monai") if find_spec("monai") else ("segmentation", "naive")
 
 
 def network_of(device: str) -> Callable[[Tensor], Tensor]:
@@ -41,11 +42,28 @@ def network_of(device: str) -> Callable[[Tensor], Tensor]:
     return predict
 
 
+def naive(predict: Callable[[Tensor], Tensor], image: Tensor, tiling: Tiling) -> Tensor:
+    """Tile after tile, added to a sum of the size of the image and divided by how many lie on each pixel."""
+    height, width = image.shape[-2:]
+    step = max(1, round(tiling.tile * (1 - tiling.overlap)))
+    total, count = torch.zeros(1, 2, height, width), torch.zeros(1, 1, height, width)
+    for top in range(0, max(1, height - tiling.tile + step), step):
+        for left in range(0, max(1, width - tiling.tile + step), step):
+            first_row, first_column = min(top, max(0, height - tiling.tile)), min(left, max(0, width - tiling.tile))
+            rows = slice(first_row, first_row + tiling.tile)
+            columns = slice(first_column, first_column + tiling.tile)
+            total[..., rows, columns] += predict(image[..., rows, columns]).cpu()
+            count[..., rows, columns] += 1
+    return total / count
+
+
 def answer(way: str, predict: Callable[[Tensor], Tensor], image: Tensor, tiling: Tiling) -> Tensor:
     """Probabilities (1, 2, H, W) of an image (1, 1, H, W)."""
     if way == "segmentation":
         result: Tensor = run(predict, image, tiling)
         return result
+    if way == "naive":
+        return naive(predict, image, tiling)
     from monai.inferers import sliding_window_inference  # type: ignore[import-not-found] # no dependency
 
     size = (tiling.tile, tiling.tile)
@@ -88,26 +106,36 @@ def seconds(way: str, predict: Callable[[Tensor], Tensor], image: Tensor, tiling
 
 
 @torch.inference_mode()
-def difference(predict: Callable[[Tensor], Tensor], image: Tensor, tiling: Tiling) -> tuple[float, float, float]:
-    """Between the probabilities of the two ways: largest, largest further than a tile from the border, mean.
+def difference(
+    way: str, predict: Callable[[Tensor], Tensor], image: Tensor, tiling: Tiling
+) -> tuple[float, float, float]:
+    """Between the probabilities and those of another way: largest, largest further than a tile from the border, mean.
 
     MONAI raises small weights to 0.001 of the largest, so that near the border of the image the answers at a tile's
     edge count as much as those of the tile around it.
     """
-    ours, theirs = (answer(way, predict, image, tiling) for way in WAYS)
+    ours, theirs = (answer(each, predict, image, tiling).cpu() for each in (WAYS[0], way))
     apart, tile = (ours - theirs).abs(), tiling.tile
     inside = apart[..., tile:-tile, tile:-tile]
     return float(apart.max()), float(inside.max()) if inside.numel() else float("nan"), float(apart.mean())
 
 
+def memory_of(way: str) -> float:
+    """``extra_memory`` of a process of its own, called as this one is."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(ended.stdout)["extra_mib"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=2048, help="side of the square image")
+    parser.add_argument("--size", type=int, default=1536, help="side of the square image")
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--overlap", type=float, default=0.5)
     parser.add_argument("--batch", type=int, default=1, help="tiles that go through the network together")
-    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no_memory", action="store_true", help="leave out the processes that measure memory")
     parser.add_argument("--way", choices=WAYS, help="print the extra memory of one way as JSON, and end")
     options = parser.parse_args()
     tiling = Tiling(options.tile, options.overlap, options.batch)
@@ -117,18 +145,24 @@ def main() -> None:
     predict, image = network_of(options.device), image_of(options.size, options.device)
     for way in WAYS:
         seconds(way, predict, image, tiling)
-    ratios = []
-    for pair in range(options.pairs):
-        taken = {way: seconds(way, predict, image, tiling) for way in (WAYS if pair % 2 == 0 else WAYS[::-1])}
-        ratios.append(taken["segmentation"] / taken["monai"])
-        print("  ".join(f"{way} {taken[way]:.2f} s" for way in WAYS), f" ratio {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio of time {statistics.median(ratios):.3f} (below 1: faster than MONAI)")
+    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    for turn in range(options.rounds):
+        for way in WAYS if turn % 2 == 0 else WAYS[::-1]:
+            taken[way].append(seconds(way, predict, image, tiling))
+    print("## Tiled inference\n")
+    rows = []
     for way in WAYS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-        ended = subprocess.run(command, check=True, capture_output=True, text=True)
-        print(f"memory of {way} beyond two tiles: {json.loads(ended.stdout)['extra_mib']:.0f} MiB")
-    largest, inside, mean = difference(predict, image, tiling)
-    print(f"difference of the probabilities: largest {largest:.2e}, inside {inside:.2e}, mean {mean:.2e}")
+        memory = "" if options.no_memory else f"{memory_of(way):.0f}"
+        speed = [options.size**2 / 1e6 / each for each in taken[way]]
+        rows.append((way, ratios(taken["segmentation"], taken[way]), spread(taken[way]), spread(speed), memory))
+    print(table(("way", "time of segmentation / of this", "seconds", "megapixels/s", "MiB beyond two tiles"), rows))
+    for way in WAYS[1:]:
+        largest, inside, mean = difference(way, predict, image, tiling)
+        print(f"\nDifference to {way}: largest {largest:.2e}, inside {inside:.2e}, mean {mean:.2e}.")
+    print(
+        f"\n{options.size}x{options.size} in tiles of {options.tile} with overlap {options.overlap:g}, "
+        f"{options.rounds} rounds, medians (lowest to highest). {machine()}"
+    )
 
 
 if __name__ == "__main__":

@@ -220,17 +220,6 @@ def test_early_stopping_by_config(tiny_fit: Fit) -> None:
     assert epochs == ["0", "1"]
 
 
-@pytest.mark.filterwarnings("ignore:3 validations in a row")  # at this learning rate nothing is learned
-def test_plateau_reacts(tiny_fit: Fit) -> None:
-    options = "{patience: 0, threshold: 1.0, factor: 0.1, monitor: val/iou}"
-    folder = tiny_fit(
-        "--model.schedule", "plateau", "--model.schedule_options", options, "--trainer.max_epochs", 4, "--model.lr", 0.1
-    )
-    rates = [float(row["lr-AdamW"]) for row in metrics(folder) if row["lr-AdamW"]]
-    assert rates[0] == pytest.approx(0.1)
-    assert min(rates) < 0.011
-
-
 def test_a_run_in_a_folder_that_the_user_names(run: Run, synthetic, quick, capsys: pytest.CaptureFixture[str]) -> None:
     args = ("fit", *synthetic, *quick, "--run_folder", "mine")
     assert run(*args) == 0

@@ -37,6 +37,12 @@ def test_config(path: Path, run: Callable[..., int]) -> None:
     args = [part for layer in layers for part in ("--config", layer)] + [*TINY]
     if "data" in config and config["data"].get("crop", 256) is not None:
         args += ["--data.crop", 32]
+    if "distillation" in config:  # the teacher is a run of the config of that name
+        teacher = CONFIGS[0].with_name(f"{Path(config['distillation']['teacher']).name}.yaml")
+        assert (
+            run("fit", "--config", teacher, *TINY, "--data.crop", 32, "--model.encoder", "tu-test_resnet.r160_in1k")
+            == 0
+        )
     small = '{"width": 4}' if config.get("model", {}).get("network") == "PlainUnet" else None
     args += ["--model.network_options", small] if small else ["--model.encoder", "tu-test_resnet.r160_in1k"]
     assert run("fit", *args) == 0

@@ -206,7 +206,7 @@ def train_an_epoch(path: Path) -> None:
         class_weights=None if weights == "auto" else weights,
     )
     for batch in data.train_dataloader():
-        loss = model.loss(model(batch["image"]), batch["mask"])
+        loss = model.loss(model(batch["image"]), batch["mask"].long())
         loss.backward()
         assert torch.isfinite(loss)
     model.eval()

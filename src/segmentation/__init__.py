@@ -4,18 +4,21 @@
 the command line: ``python -m segmentation --help``.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segmentation.errors import InputError as InputError
-    from segmentation.model.predictor import Predictor as Predictor
+    from segmentation.inference.predictor import Predictor as Predictor
     from segmentation.model.predictor import load as load
 
 __version__ = "0.1.0"
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before its import, else onnxruntime reports on its use
+
 _PUBLIC = {
     "InputError": "segmentation.errors",
-    "Predictor": "segmentation.model.predictor",
+    "Predictor": "segmentation.inference.predictor",
     "load": "segmentation.model.predictor",
 }
 

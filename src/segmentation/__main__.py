@@ -19,14 +19,17 @@ TRAINER_COMMANDS = {
     "test": "score a checkpoint on the test samples",
 }
 FUNCTION_COMMANDS = {
+    "benchmark": "size, speed, memory and scores of checkpoints and exported files, side by side",
     "check": "what a data set holds, what is wrong with it, and a config that fits it",
     "compare": "whether one run is better than another, image by image, from their reports",
     "convert": "rewrite a data set as index masks, COCO or labelme files",
     "crossval": "fit every fold of a data set, pool the scores, keep the folds as an ensemble",
+    "export": "a checkpoint as one ONNX file, kept only if it answers as the checkpoint",
     "find_batch_size": "the largest batch that fits into the memory of a GPU, as a config",
     "find_lr": "a learning rate from a short training in which it rises, as a config",
     "networks": "the networks that can be trained, with their parameters and operations",
     "predict": "label images, folders and stacks with a checkpoint",
+    "prune": "take channels out of a checkpoint, so that it is smaller and faster after fine-tuning",
     "report": "scores with intervals, curves and pictures of a checkpoint on one page",
     "synthesize": "draw the synthetic EM stack of the demo into a folder",
     "tune": "search for the arguments of fit that score best on the validation samples",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -19,12 +19,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from segmentation.callbacks import runs
 from segmentation.callbacks.calibration import Calibration
 from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
+from segmentation.callbacks.compilation import CompiledTraining
 from segmentation.callbacks.csv_log import RunCsv
+from segmentation.callbacks.cudnn import CudnnBenchmark
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
 from segmentation.callbacks.interrupt import StopOnInterrupt
 from segmentation.callbacks.loggers import place_logger, quieten
 from segmentation.callbacks.pictures import Pictures
-from segmentation.callbacks.progress import ValidationLine
+from segmentation.callbacks.progress import LossBar, ValidationLine
 from segmentation.callbacks.randomness import StepSeed
 from segmentation.callbacks.tables import ScoreTable, WarnOneClass
 from segmentation.data.configured import build
@@ -32,8 +34,9 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import known_sources
 from segmentation.errors import InputError, nearest_option
 from segmentation.evaluation.scored import seen_samples
+from segmentation.model.distillation import Distillation
+from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
-from segmentation.model.networks.build import usual_encoder
 from segmentation.model.precision import default_precision, usable_precision
 from segmentation.model.predictor import checkpoints_of, read_checkpoint
 
@@ -106,6 +109,7 @@ class SegmentationCLI(LightningCLI):
     """One module class, one datamodule class; what differs from LightningCLI is in the overrides below."""
 
     def __init__(self, args: list[str]) -> None:
+        self.command = args[0]
         self.configs = _values(args, "--config", "-c")
         super().__init__(
             SegmentationModule,
@@ -121,19 +125,23 @@ class SegmentationCLI(LightningCLI):
             load_from_checkpoint_support=False,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The commands, and the arguments of the Trainer's methods that are not the user's."""
-        skipped = {"model", "datamodule", "dataloaders", "verbose", "weights_only"}
-        return {
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static there, and asked of self
+        """The command that is run, and the arguments of the Trainer's method that are not the user's.
+
+        Building the parser of a command takes long, so that the other two are left out.
+        """
+        evaluation = {"model", "datamodule", "dataloaders", "verbose", "weights_only"}
+        skipped = {
             "fit": {"model", "datamodule", "train_dataloaders", "val_dataloaders", "weights_only"},
-            "validate": skipped,
-            "test": skipped,
+            "validate": evaluation,
+            "test": evaluation,
         }
+        return {self.command: skipped[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Checkpoints, and the links from data to model."""
+        """Checkpoints, teachers, and the links from data to model."""
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(Distillation, "distillation")
         parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
         parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
         parser.add_argument(
@@ -144,17 +152,42 @@ class SegmentationCLI(LightningCLI):
             type=str | None,
             help="fit: write the run here instead of runs/CONFIG/TIME; holds no run yet.",
         )
+        parser.add_argument(
+            "--compile",
+            action="store_true",
+            help="fit: train with torch.compile of the network; where that fails, without, after a warning.",
+        )
+        parser.add_argument(
+            "--initial_weights",
+            type=str | None,
+            help="fit: start a new training from the weights of a checkpoint or run, with its architecture; a resumed "
+            "run has its own.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and to know what the user gave himself."""
         self.config = parser.parse_args(args)
         self.given = parser.parse_args(args, defaults=False)
-        self.command: str = self.config.subcommand
+        from segmentation.model.networks.build import usual_encoder  # loads slowly, and --help has ended above
+
         config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
         self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
         for parsed in (self.config[self.command], self.given[self.command]):
             if "model.encoder" in parsed:
                 parsed.model.encoder = parsed.model.encoder or usual_encoder(config.model.network)
+
+        self.initial: SegmentationModule | None = None
+        if self.command == "fit" and config.initial_weights and not config.ckpt_path:
+            self.initial = initial_module(config.initial_weights)
+            given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
+            stored = {name: self.initial.hparams.get(name) for name in ARCHITECTURE}
+            merge_hyperparameters(config.model, given, stored, config.initial_weights)
+
+    def instantiate_classes(self) -> None:
+        """Data, model and Trainer; the model has its initial weights."""
+        super().instantiate_classes()
+        if self.initial is not None:
+            take_weights(self.model, self.initial)
 
     def _parse_ckpt_path(self) -> None:
         """Turn best and last into a file; the architecture is the checkpoint's, what else the user gave wins.
@@ -178,6 +211,10 @@ class SegmentationCLI(LightningCLI):
             rank_zero_info(runs.told(found, config.checkpoint.monitor))
             config.ckpt_path = str(found[0])
         self.checkpoint = read_checkpoint(config.ckpt_path)
+        if self.command == "fit" and "optimizer_states" not in self.checkpoint:
+            raise InputError(
+                f"{config.ckpt_path} holds weights and no training that could go on; start from it with --initial_weights"
+            )
         given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
         merge_hyperparameters(config.model, given, self.checkpoint["hyper_parameters"], config.ckpt_path)
 
@@ -213,10 +250,13 @@ class SegmentationCLI(LightningCLI):
             self.table,
         ]
         if fits:
+            callbacks += [CompiledTraining()] if self._get(self.config_init, "compile") else []
             callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
             callbacks += [ValidationLine(), StopOnInterrupt()]
+            if self.datamodule.crop is not None and trainer.benchmark is None and not trainer.deterministic:
+                callbacks.append(CudnnBenchmark())
         if trainer.enable_progress_bar is not False:
-            callbacks.append(RichProgressBar())
+            callbacks.append(LossBar())
         loggers = [logger for logger in _as_list(trainer.logger) if isinstance(logger, Logger)]
         kwargs |= {
             "callbacks": [*_as_list(trainer.callbacks), *callbacks],
@@ -268,6 +308,8 @@ class SegmentationCLI(LightningCLI):
         if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning's own knowledge of the process's rank
             self.datamodule.prepare_data()
             self.datamodule.setup(stage)
+            if stage == "fit":
+                self._get(self.config_init, "distillation").load(self.model, self.datamodule)
             self.table.notes = self._notes(stage)
             runs.make_folder(self.folder)
 
@@ -275,7 +317,9 @@ class SegmentationCLI(LightningCLI):
         """What the scores of this command must be labelled with; refuses samples that were trained on."""
         notes: dict[str, float] = {}
         evaluated = self.datamodule.evaluated(stage)
-        trained = {} if self.checkpoint is None else read_extras(self.checkpoint)["trained_on"]
+        trained = self.model.trained_on  # by teachers and initial weights
+        if self.checkpoint is not None:
+            trained = trained | read_extras(self.checkpoint)["trained_on"]
         seen = seen_samples(evaluated, trained, self._get(self.config_init, "allow_seen"))
         if seen:
             rank_zero_info(
@@ -292,6 +336,8 @@ class SegmentationCLI(LightningCLI):
         return notes
 
     def _network(self) -> str:
+        from segmentation.model.networks.build import usual_encoder
+
         settings = self.model.hparams
         encoder = f" with encoder {settings['encoder']}" if usual_encoder(settings["network"]) else ""
         millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
@@ -339,7 +385,8 @@ def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str,
     for name, value in (dict.fromkeys(ARCHITECTURE) | stored).items():  # older checkpoints lack newer arguments
         if name not in config:
             continue  # linked from the data and compared when the weights are loaded
-        if name in ARCHITECTURE and name in given and (given[name] or None) != (value or None):
+        asked = name in given and not (name == "widths" and given[name] is None)  # the null of every config.yaml
+        if name in ARCHITECTURE and asked and (given[name] or None) != (value or None):
             raise InputError(
                 f"model.{name} is {given[name]!r}, but {ckpt_path} was trained with {value!r}; "
                 f"leave model.{name} out, or fit anew without --ckpt_path"

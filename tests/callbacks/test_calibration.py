@@ -16,8 +16,9 @@ from PIL import Image
 from segmentation.callbacks.calibration import choose_sizes, sizes_for
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.inference.decision import Decision
+from segmentation.inference.predictor import Predictor
 from segmentation.metrics.scores import Scores
-from segmentation.model.predictor import Predictor, load, read_checkpoint
+from segmentation.model.predictor import load, read_checkpoint
 
 Run = Callable[..., int]
 Fit = Callable[..., Path]
@@ -194,6 +195,12 @@ def test_what_the_user_gave_is_not_chosen(fit_specks: Fit, run: Run, told: list[
     assert {name: fitted[name] for name in validated if name != "scored"} == {
         name: value for name, value in validated.items() if name != "scored"
     }
+
+
+def test_closed_gaps_are_not_filled_as_holes(fit_specks: Fit, told: list[str]) -> None:
+    folder = fit_specks("--model.agglomeration", 0.6)
+    assert stored(folder / "checkpoints/best.ckpt").largest_hole == 0
+    assert any("smallest object" in line for line in told) and not any("largest hole" in line for line in told)
 
 
 def test_of_several_classes_only_what_was_left_open_is_chosen(

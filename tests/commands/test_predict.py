@@ -17,9 +17,9 @@ from PIL import Image
 
 from segmentation.__main__ import main
 from segmentation.commands.predict import predict
+from segmentation.data.digest import digest
 from segmentation.data.inputs import find_jobs
 from segmentation.data.reading import Part, read_pixels, read_values
-from segmentation.data.survey import digest
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 from segmentation.inference.decision import Decision
@@ -61,7 +61,7 @@ class StubPredictor:
 
 def stub(monkeypatch: pytest.MonkeyPatch, classes: Classes) -> StubPredictor:
     predictor = StubPredictor(classes)
-    monkeypatch.setattr("segmentation.commands.predict.load", predictor.load)
+    monkeypatch.setattr("segmentation.model.predictor.load", predictor.load)
     return predictor
 
 
@@ -451,6 +451,18 @@ def test_a_wrong_argument_is_one_line_and_status_1(
     assert told in err
     assert err.count("\n") == 1
     assert out == ""
+    assert binary.loads == []
+
+
+def test_a_checkpoint_and_an_exported_file_exclude_each_other(
+    binary: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw("a.png")
+    assert main(["predict", "a.png", "--ckpt_path", "best.ckpt", "--onnx", "model.onnx"]) == 1
+    told = "error: give a checkpoint as --ckpt_path or an exported file as --onnx, "
+    assert capsys.readouterr().err == f"{told}not both\n"
+    assert main(["predict", "a.png"]) == 1
+    assert capsys.readouterr().err == f"{told}one of the two\n"
     assert binary.loads == []
 
 

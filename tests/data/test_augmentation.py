@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from segmentation.data.augmentation import PRESETS, Augmentation
+from segmentation.data.augmentation import Augmentation
+from segmentation.data.presets import PRESETS, REFLECT
 from segmentation.errors import InputError
 
 SEEDS = range(25)
@@ -243,3 +244,9 @@ def test_the_import_does_not_look_for_updates() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "True []\n"
+
+
+def test_borders_are_reflected_as_opencv_names_it() -> None:
+    import cv2
+
+    assert REFLECT == cv2.BORDER_REFLECT_101

@@ -46,7 +46,7 @@ def test_a_training_batch_is_raw_pixels_channels_first(folder_data: Path) -> Non
     data = data_of(FolderSource(folder_data), crop=16, augment="natural")
     batch = next(iter(data.train_dataloader()))
     assert (batch["image"].shape, batch["image"].dtype) == ((2, 3, 16, 16), torch.uint8)
-    assert (batch["mask"].shape, batch["mask"].dtype) == ((2, 16, 16), torch.int64)
+    assert (batch["mask"].shape, batch["mask"].dtype) == ((2, 16, 16), torch.uint8)
     assert batch["image"].max() > 100  # not normalised
     assert set(batch["mask"].unique().tolist()) <= {0, 1}
     assert all(sample_id in data.split["train"] for sample_id in batch["id"])
@@ -62,7 +62,8 @@ def test_an_evaluation_batch_is_the_whole_image_as_stored(folder_data: Path) -> 
         sample = samples[batch["id"][0]]
         np.testing.assert_array_equal(batch["image"][0], source.read_image(sample).transpose(2, 0, 1))
         np.testing.assert_array_equal(batch["mask"][0], source.read_mask(sample))
-        assert batch["mask"].dtype == torch.int64
+        assert batch["mask"].dtype == torch.uint8
+        assert data.on_after_batch_transfer(batch, 0)["mask"].dtype == torch.int64  # on the device
 
 
 def test_16_bit_images_arrive_as_0_to_1_with_statistics_alike(source_of: SourceOf) -> None:

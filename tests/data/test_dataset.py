@@ -85,7 +85,7 @@ def test_an_item_holds_the_crop_as_stored() -> None:
     sample = next(sample for sample in SOURCE.samples() if sample.id == item["id"])
     np.testing.assert_array_equal(item["image"], SOURCE.read_image(sample).transpose(2, 0, 1))
     np.testing.assert_array_equal(item["mask"], SOURCE.read_mask(sample))
-    assert (item["image"].dtype, item["mask"].dtype) == (torch.uint8, torch.int64)
+    assert (item["image"].dtype, item["mask"].dtype) == (torch.uint8, torch.uint8)
 
 
 # torch finds three workers too many on a machine with two cores

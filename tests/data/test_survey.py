@@ -10,9 +10,10 @@ from PIL import Image
 
 from segmentation.data import survey as survey_module
 from segmentation.data.dataset import Reader
+from segmentation.data.digest import digest
 from segmentation.data.problems import DataError, FileError, Problem
 from segmentation.data.sources.folder import FolderSource
-from segmentation.data.survey import Record, class_pixels, digest, normalisation, survey
+from segmentation.data.survey import Record, class_pixels, normalisation, survey
 from segmentation.errors import InputError
 
 SourceOf = Callable[..., Any]

@@ -44,11 +44,11 @@ def stored(path: Path) -> dict[str, Any]:
 
 def test_a_step_by_hand():
     averages, weights = [torch.tensor([2.0]), torch.tensor([5.0])], [torch.tensor([4.0]), torch.tensor([5.0])]
-    moving_average(0.9)(averages, weights, torch.tensor(1))
+    moving_average(0.9)(averages, weights, 1)
     assert averages[0].item() == pytest.approx(2 + (4 - 2) * (1 - 2 / 11))  # (1 + 1) / (10 + 1) is less than 0.9
     assert averages[1].item() == 5  # what does not change stays exactly
     averages = [torch.tensor([2.0])]
-    moving_average(0.9)(averages, [torch.tensor([4.0])], torch.tensor(100))
+    moving_average(0.9)(averages, [torch.tensor([4.0])], 100)
     assert averages[0].item() == pytest.approx(2.2)
 
 

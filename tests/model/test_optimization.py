@@ -201,3 +201,22 @@ def test_a_run_without_end_takes_constant_and_plateau_alone():
     for name, warmup in (("cosine", 0.0), ("constant", 0.1)):
         with pytest.raises(InputError, match="needs the length of the run; set trainer.max_epochs"):
             build_schedule(name, optimizer, math.inf, warmup, {})
+
+
+def test_one_kernel_steps_all_weights_where_there_is_one_and_nobody_wants_another_way():
+    weights = [nn.Parameter(torch.arange(4.0)), nn.Parameter(torch.ones(2, 3))]
+
+    def stepped(**arguments):
+        copies = [nn.Parameter(weight.detach().clone()) for weight in weights]
+        optimizer = build_optimizer("adamw", copies, 0.1, 0.01, {}, **arguments)
+        for _ in range(3):
+            sum((copy**2).sum() for copy in copies).backward()
+            optimizer.step()
+        return optimizer, copies
+
+    fused, ours = stepped(fused=True)
+    plain, theirs = stepped()
+    assert fused.defaults["fused"] and not plain.defaults["fused"]
+    torch.testing.assert_close(ours, theirs)
+    for name, options in (("rmsprop", {}), ("lion", {}), ("adamw", {"fused": False}), ("sgd", {"foreach": True})):
+        assert not build_optimizer(name, weights, 0.1, 0.0, options, fused=True).defaults.get("fused")

@@ -17,9 +17,10 @@ from segmentation.inference.agglomeration import close_gaps
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
+from segmentation.inference.predictor import Predictor
 from segmentation.model import precision
 from segmentation.model.module import FORMAT, SegmentationModule
-from segmentation.model.predictor import Predictor, checkpoints_of, load, load_module
+from segmentation.model.predictor import TorchNetwork, checkpoints_of, load, load_module
 
 TINY = "tu-test_resnet.r160_in1k"
 SIZES = [(1, 1), (8, 8), (387, 501)]
@@ -49,6 +50,11 @@ def checkpoint_of(module: SegmentationModule) -> dict[str, object]:
 def saved(module: SegmentationModule, path: Path = Path("model.ckpt")) -> Path:
     torch.save(checkpoint_of(module), path)
     return path
+
+
+def answers_of(module: SegmentationModule, image: np.ndarray) -> np.ndarray:
+    """The probabilities of a module that was not stored."""
+    return Predictor([TorchNetwork(module)]).probabilities(image)
 
 
 def noise(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
@@ -149,7 +155,7 @@ def test_a_network_of_deeper_pixels_takes_them(dtype):
     probabilities = predictor.probabilities(image)
     with torch.inference_mode():
         scaled = torch.from_numpy(image / np.float32(65535 if dtype == "uint16" else 1))[None, None]
-        expected = predictor.modules[0].predict_tile(scaled)[0].numpy()
+        expected = predictor.networks[0].module.predict_tile(scaled)[0].numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert probabilities[1].std() > 0.01
 
@@ -379,9 +385,7 @@ def test_the_memory_format_changes_speed_and_not_the_answer():
     last, first = module_of(channels_last=True), module_of(channels_last=False)
     first.load_state_dict(last.state_dict())
     image = noise(70, 50)
-    np.testing.assert_allclose(
-        Predictor([last]).probabilities(image), Predictor([first]).probabilities(image), atol=1e-5
-    )
+    np.testing.assert_allclose(answers_of(last, image), answers_of(first, image), atol=1e-5)
 
 
 def test_a_transposed_image_in_memory_is_read_by_its_axes():
@@ -394,7 +398,7 @@ def test_a_transposed_image_in_memory_is_read_by_its_axes():
 def test_the_stored_decision_is_used_unless_another_threshold_is_given():
     module = module_of()
     image = noise(64, 64)
-    middle = float(np.median(Predictor([module]).probabilities(image)[1]))
+    middle = float(np.median(answers_of(module, image)[1]))
     module.decision = Decision(middle)
     path = saved(module)
     stored = load(path)
@@ -420,7 +424,7 @@ def test_a_threshold_that_is_no_probability_is_refused(threshold):
 def test_the_precision_of_training_is_used_where_the_machine_has_it(monkeypatch, has_bf16):
     monkeypatch.setattr(precision, "has_fast_bf16", lambda _device: has_bf16)
     module = module_of()
-    exact = Predictor([module]).probabilities(noise(40, 40))
+    exact = answers_of(module, noise(40, 40))
     module.precision = "bf16-mixed"
     predictor = load(saved(module))
     probabilities = predictor.probabilities(noise(40, 40))
@@ -451,6 +455,12 @@ def test_pixels_of_another_type_are_refused_with_both_types(trained, given):
     predictor = load(saved(module_of(dtype=trained)))
     with pytest.raises(InputError, match=f"the image is {given}, the network was trained on {trained}"):
         predictor(np.zeros((4, 4), given))
+
+
+def test_an_exported_file_is_no_checkpoint_and_the_message_says_what_takes_it():
+    Path("model.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"model.onnx is an exported network.*deployment.runtime.load.*--onnx"):
+        load("model.onnx")
 
 
 def test_a_missing_checkpoint_is_named():

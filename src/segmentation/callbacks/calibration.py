@@ -119,6 +119,8 @@ def _choose(trainer: Trainer, module: SegmentationModule, data: SegmentationData
     given = {name: module.hparams[name] for name in ("smallest_object", "largest_hole")}
     start = Decision(module.decision.threshold, **{name: size or 0 for name, size in given.items()})
     free = [name for name, size in given.items() if size is None]
+    if module.application.agglomeration is not None and "largest_hole" in free:
+        free.remove("largest_hole")  # a closed gap is a small hole, and filling it merges what was parted
     if not free:
         return start
     areas = [height * width for height, width in (data.records[key].size for key in data.split["val"])]
@@ -146,7 +148,7 @@ def _batches(
     loader, limit = data.val_dataloader(), trainer.limit_val_batches
     count = limit if isinstance(limit, int) else int(len(loader) * limit)
     for batch in islice(loader, 0, count, every):
-        yield move_data_to_device(batch, module.device)
+        yield data.on_after_batch_transfer(move_data_to_device(batch, module.device), 0)
 
 
 def _pairs(module: SegmentationModule, batches: Iterator[Batch]) -> Iterator[Pair]:

@@ -1,9 +1,42 @@
-"""A line for each validation: the progress bar shows the loss alone, and a log file has no bar."""
+"""What a fit shows while it runs: a bar with the loss, and a line for each validation, as a log file has no bar."""
+
+import math
+import time
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_info
 
 from segmentation.callbacks.checkpoints import Checkpoints
+
+SECONDS = 1.0
+"""Between two readings of the loss, each of which waits for the device."""
+
+RATE = 5
+"""Drawings of the bar a second; Lightning's 100 keep Python from the training."""
+
+
+class LossBar(RichProgressBar):
+    """Lightning's bar with the loss of a step, read once a second."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=RATE)
+        self._read_at = -math.inf
+        self._shown: dict[str, Any] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Read the loss when it is time; move the bar."""
+        now = time.monotonic()
+        if self.is_enabled and now - self._read_at >= SECONDS:
+            self._shown, self._read_at = {"train/loss": float(trainer.callback_metrics["train/loss"])}, now
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The loss as it was read."""
+        return self._shown
 
 
 class ValidationLine(Callback):

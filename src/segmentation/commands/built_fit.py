@@ -71,7 +71,9 @@ class BuiltFit(SegmentationCLI):
         """The Trainer."""
         chosen = self._get(self.config_init, "trainer")
         precision: Any = chosen.precision or self._precision(chosen.accelerator)
-        return Trainer(**{name: chosen[name] for name in KEPT}, precision=precision, **self.options)
+        teaching: Any = self._get(self.config_init, "distillation")
+        kept = {name: chosen[name] for name in KEPT}
+        return Trainer(**kept, precision=precision, callbacks=[teaching], **self.options)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing is run."""

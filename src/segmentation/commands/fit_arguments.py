@@ -39,6 +39,15 @@ class FitArguments(SegmentationCLI):
         content: dict[str, Any] = yaml.safe_load(runs.config_text(self._parser("fit"), self.resolved))
         return content
 
+    def completed(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """A config.yaml with the arguments that came after the version which wrote it, at their defaults."""
+        parser = self._parser("fit")
+        try:
+            content: dict[str, Any] = yaml.safe_load(runs.config_text(parser, parser.parse_object(stored)))
+        except ArgumentError:  # it has some that are gone since
+            return stored
+        return content
+
     def check(self, arguments: dict[str, Any]) -> None:
         """Raise InputError where ``fit`` would refuse arguments like those of ``plain``."""
         try:

@@ -43,7 +43,7 @@ def states_of(folders: Sequence[Path], asked: FitArguments) -> dict[Path, State]
             continue
         config = asked.plain()
         config["data"] |= {"folds": len(folders), "fold": fold}
-        different = differences(stored_config(folder), config)
+        different = differences(asked.completed(stored_config(folder)), config)
         if stored_split(folder) != split:
             different.append("the samples of its split.json are not those of the data set now")
         if different:

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, get_args
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress
 
+from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.placement import placement_of
 from segmentation.data.reading import Part, in_channels
 from segmentation.data.results import Kind, Results, is_done, result_paths
-from segmentation.data.survey import digest
 from segmentation.data.windows import LARGE, Rows, open_rows
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
 from segmentation.inference.flips import Tta
 from segmentation.inference.objects import Method
-from segmentation.model.predictor import Predictor, load
+from segmentation.inference.predictor import Predictor
 
 FAILURES = "failures.csv"
 """In the output folder: each input that could not be predicted, and why."""
@@ -41,7 +41,8 @@ class Page:
 def predict(
     inputs: list[str],
     *,
-    ckpt_path: str | list[str],
+    ckpt_path: str | list[str] | None = None,
+    onnx: str | list[str] | None = None,
     out: Path = Path("predictions"),
     write: str = "labels",
     threshold: float | None = None,
@@ -55,7 +56,7 @@ def predict(
     resume: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Label images, folders and stacks with a checkpoint, or with the mean of several.
+    """Label images, folders and stacks with a checkpoint or an exported file, or with the mean of several.
 
     Each kind of result has a folder of its own below ``out``, with the names and sub-folders of the inputs.
     A multi-page TIFF gives a multi-page TIFF, an image of more than 64 megapixels a tiled one, in bounded memory.
@@ -66,22 +67,24 @@ def predict(
         inputs: Files, folders (with all below them) and globs.
         ckpt_path: One or several checkpoints of fit, run folders, or a folder of crossval; the probabilities of
             several are averaged.
+        onnx: Instead of checkpoints, one or several files of export, which need no torch.
         out: Folder of the results.
         write: Kinds separated by commas. labels: 8-bit picture to look at, 0/255 for two classes, the classes'
             colours for more. index: class indices. probabilities: float16 TIFF (K, H, W). foreground: float32 TIFF
             (H, W) of the probability of all classes but the first, a page for each slice of a stack. overlay: the
             labels over the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid
             and box.
-        threshold: Instead of the one stored in the checkpoint; for two classes.
-        tile: Longest side in pixels that goes through the network at once; by default that of the checkpoint.
-        overlap: Share of a tile that it has in common with the next; by default that of the checkpoint.
+        threshold: Instead of the one stored in the checkpoint or exported file; for two classes.
+        tile: Longest side in pixels that goes through the network at once; by default the stored one.
+        overlap: Share of a tile that it has in common with the next; by default the stored one.
         tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged, such as 0.75 1 1.25.
         agglomeration: Objects that touch through gaps in their boundary are parted: the mean boundary probability below
             which two fragments are one object, 0.6 for membranes; two classes, whole image in memory.
         instances: How objects are told apart. components: connected pixels of a class. watershed: objects that
             touch are parted where the probability sinks between them.
-        device: cpu, cuda, ...; a GPU where there is one.
+        device: cpu, cuda, ...; a GPU where there is one. With onnx cpu, cuda, tensorrt or a provider of onnxruntime; the
+            CPU by default.
         resume: Leave inputs alone whose results are all there.
         overwrite: Replace results that are there already.
 
@@ -89,6 +92,9 @@ def predict(
         InputError: For inputs that do not exist or would share a result; for results that exist; at the end,
             when some inputs could not be predicted.
     """
+    if bool(ckpt_path) == bool(onnx):
+        both = "not both" if onnx else "one of the two"
+        raise InputError(f"give a checkpoint as --ckpt_path or an exported file as --onnx, {both}")
     kinds = _kinds(write)
     jobs = find_jobs(inputs, out)
     if out.exists() and not out.is_dir():
@@ -98,9 +104,7 @@ def predict(
         print(f"{len(jobs) - len(left)} of {len(jobs)} inputs have their results already")
     failures: dict[Job, str] = {}
     if left:
-        predictor = load(
-            ckpt_path,
-            device,
+        predictor = _loading(ckpt_path, onnx, device)(
             threshold=threshold,
             tile=tile,
             overlap=overlap,
@@ -123,6 +127,20 @@ def _kinds(write: str) -> list[Kind]:
     if unknown:
         raise InputError(f"--write {write}: {', '.join(unknown)} is unknown; known: {','.join(known)}")
     return [kind for kind in known if kind in asked]
+
+
+def _loading(
+    ckpt_path: str | list[str] | None, onnx: str | list[str] | None, device: str | None
+) -> Callable[..., Predictor]:
+    """What makes a predictor of options, either with torch or without."""
+    if onnx:
+        from segmentation.deployment import runtime
+
+        return partial(runtime.load, onnx, providers=[device or "cpu"])
+    assert ckpt_path
+    from segmentation.model.predictor import load
+
+    return partial(load, ckpt_path, device)
 
 
 def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwrite: bool) -> list[Job]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import LightningDataModule
@@ -11,26 +11,30 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from segmentation.data import splits
-from segmentation.data.augmentation import Augmentation, Step
 from segmentation.data.crops import Target
 from segmentation.data.dataset import DrawSampler, Item, Maps, Reader, SizeBatches, TrainingDraws, WholeImages
 from segmentation.data.groups import regrouped
-from segmentation.data.loading import Loader, default_workers
+from segmentation.data.loading import Loader, TrainingLoader, default_workers
 from segmentation.data.mixing import Mixing
+from segmentation.data.presets import Step
 from segmentation.data.problems import DataError
 from segmentation.data.shares import check_shares
 from segmentation.data.source import Sample, Source
 from segmentation.data.survey import Record, class_pixels, normalisation, read_class_pixels, survey
+from segmentation.data.unlabelled import unlabelled_samples
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity, Rule, default_rule, fit_intensity
+
+if TYPE_CHECKING:
+    from segmentation.data.augmentation import Augmentation
 
 
 class SegmentationDataModule(LightningDataModule):
     """Splits a source, checks it, and loads batches.
 
-    A batch is ``{"image": (B, C, H, W) uint8 or float32, "mask": (B, H, W) int64, "id": [str], "maps": {}}``,
+    A batch is ``{"image": (B, C, H, W) uint8 or float32, "mask": (B, H, W) uint8, "id": [str], "maps": {}}``,
     not normalised: the module does that on the device. ``maps`` has what the loss must know of the masks, by name
-    (B, ..., H, W) float32.
+    (B, ..., H, W) float32. On the device masks become int64, which torch wants of class indices.
 
     Args:
         source: The data set.
@@ -47,6 +51,8 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: Crops in a training step and process.
         eval_batch_size: Images in an evaluation step; never changes a score.
         samples_per_epoch: Crops in an epoch over all processes; null for one per training image.
+        unlabelled: Files, folders and stacks of images without masks, drawn as often as those with; for
+            distillation.teacher, from which alone something is learned on them.
         foreground_crops: Share of the crops that hold a random pixel of a random class other than the most
             common one of the training images (nnU-Net: 0.33), for classes that a random crop seldom meets.
         boundary_crops: Share of the crops that hold a random pixel of a boundary between two classes, for
@@ -78,6 +84,7 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 1,
         samples_per_epoch: int | None = None,
+        unlabelled: list[str] | None = None,
         foreground_crops: float = 0.0,
         boundary_crops: float = 0.0,
         cutmix: float = 0.0,
@@ -119,11 +126,13 @@ class SegmentationDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.samples_per_epoch = samples_per_epoch
+        self.unlabelled = unlabelled or []
         self.foreground_crops = foreground_crops
         self.boundary_crops = boundary_crops
         self.cutmix = cutmix
         self.copy_paste = copy_paste
-        self.augmentation = Augmentation(augment)
+        self.augment = augment
+        self.augmentation: Augmentation | None = None  # made by setup("fit")
         self.intensity_rule = intensity
         self.workers = default_workers() if workers is None else workers
         self.seed = seed or 0
@@ -131,6 +140,7 @@ class SegmentationDataModule(LightningDataModule):
         self.maps: Maps = {}  # the module sets those of its loss
         self.records: dict[str, Record] = {}
         self._samples: dict[str, Sample] = {}
+        self._unlabelled: list[Sample] = []
         self._split: splits.Split | None = None
 
     @property
@@ -189,6 +199,10 @@ class SegmentationDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and check the samples that this stage needs; keep them in memory when they fit."""
+        if stage == "fit" and self.augmentation is None:
+            from segmentation.data.augmentation import Augmentation  # loads slowly, and nothing else needs it
+
+            self.augmentation = Augmentation(self.augment)
         lists = [self.split["train"], self.split["val"]] if stage == "fit" else [self._evaluated_ids(stage)]
         if not all(lists):  # only a split_file can be so
             counts = ", ".join(f"{len(ids)} {name}" for name, ids in self.split.items())
@@ -204,6 +218,8 @@ class SegmentationDataModule(LightningDataModule):
         self.records |= {record.id: record for record in records}
         if stage == "fit":
             self._check_training()
+            if self.unlabelled and not self._unlabelled:
+                self._read_unlabelled()
             if new:
                 self._announce()
 
@@ -240,7 +256,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def trained_on(self) -> dict[str, str]:
         """Id -> pixel digest (``""`` where it was not surveyed) of every training sample."""
-        return self._digests(self.split["train"])
+        return self._digests([*self.split["train"], *(sample.id for sample in self._unlabelled)])
 
     def evaluated(self, stage: str) -> dict[str, str]:
         """Id -> pixel digest of every sample that ``validate`` or ``test`` scores."""
@@ -264,7 +280,7 @@ class SegmentationDataModule(LightningDataModule):
             rank, world = self.trainer.global_rank, self.trainer.world_size
         draws = self.training_draws()
         sampler = DrawSampler(len(draws), rank, world, epoch, batches * self.batch_size)
-        return Loader(
+        return TrainingLoader(
             draws,
             self.workers,
             self.seed,
@@ -275,7 +291,8 @@ class SegmentationDataModule(LightningDataModule):
 
     def training_draws(self) -> TrainingDraws:
         """The training data set behind ``train_dataloader``."""
-        samples = self.samples(self.split["train"])
+        assert self.augmentation is not None
+        samples = self.samples(self.split["train"]) + self._unlabelled
         foreground = self._foreground()
         return TrainingDraws(
             self._finished_reader(),
@@ -295,7 +312,7 @@ class SegmentationDataModule(LightningDataModule):
         return tuple(k for k in range(len(self.source.classes)) if k not in unsought)
 
     def _draws(self) -> int:
-        return self.samples_per_epoch or len(self.split["train"])
+        return self.samples_per_epoch or len(self.split["train"]) + len(self._unlabelled)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Whole validation images."""
@@ -313,6 +330,10 @@ class SegmentationDataModule(LightningDataModule):
         in_memory = all(sample.id in reader.kept for sample in samples)
         whole = WholeImages(reader, samples, self.maps)
         return Loader(whole, 0 if in_memory else self.workers, self.seed, batch_sampler=batches)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Masks as int64; they travel as bytes, for int64 is several times an image."""
+        return batch | {"mask": batch["mask"].long()}
 
     def _finished_reader(self) -> Reader:
         fitted = self.intensity
@@ -350,9 +371,25 @@ class SegmentationDataModule(LightningDataModule):
                 "set data.crop to a side in pixels, or data.batch_size: 1"
             )
 
+    def _read_unlabelled(self) -> None:
+        samples = unlabelled_samples(self.unlabelled)
+        records, problems = survey(self.reader, samples, memory=_free_memory() // 4)
+        if problems:
+            raise DataError(problems)
+        held_out = {self.records[key].digest for key in self.split["val"] if key in self.records}
+        leaked = [record.id for record in records if record.digest in held_out]
+        if leaked:
+            raise InputError(
+                f"data.unlabelled: {len(leaked)} images are validation images too, such as {', '.join(leaked[:3])}; take "
+                "them away, as scores on them would say nothing about new images"
+            )
+        self.records |= {record.id: record for record in records}
+        self._unlabelled = samples
+
     def _announce(self) -> None:
         split = self.split
         unused = f", {len(self.unused)} in no list" if self.unused else ""
+        unused += f", {len(self._unlabelled)} without masks" if self._unlabelled else ""
         pixels = self.class_pixels()
         shares = ", ".join(
             f"{name} {count / max(1, sum(pixels)):.1%}"

@@ -1,7 +1,7 @@
 """Draw k of epoch e -> arrays. What a draw gives depends on (seed, e, k) alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from segmentation.data.augmentation import Augmentation
 from segmentation.data.crops import ANYWHERE, Pair, Target, random_crop
 from segmentation.data.mixing import UNMIXED, Mixing, paste
 from segmentation.data.problems import FileError
 from segmentation.data.source import Sample, Source
+from segmentation.data.unlabelled import read_unlabelled
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity
+
+if TYPE_CHECKING:
+    from segmentation.data.augmentation import Augmentation
 
 Draw = tuple[int, int]
 """(epoch, number of the draw in the epoch over all processes)."""
@@ -25,7 +28,7 @@ Maps = Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]]
 
 
 class Item(TypedDict):
-    """One image of a batch: image (C, H, W) uint8 or float32, mask (H, W) int64, id, maps (..., H, W) of the mask."""
+    """One image of a batch: image (C, H, W) uint8 or float32, mask (H, W) uint8, id, maps (..., H, W) of the mask."""
 
     image: Tensor
     mask: Tensor
@@ -34,7 +37,7 @@ class Item(TypedDict):
 
 
 class Reader:
-    """Reads labelled samples and checks them; keeps those it is told to keep decoded in memory.
+    """Reads samples and checks them, one without masks as all ignored; keeps those it is told to keep decoded in memory.
 
     Args:
         source: The data set.
@@ -60,6 +63,8 @@ class Reader:
 
     def read(self, sample: Sample) -> Pair:
         """As ``__call__``, always from disk and as stored."""
+        if not sample.masks:
+            return read_unlabelled(sample, self.source.in_channels, self.source.classes)
         image, mask = self.source.read_image(sample), self.source.read_mask(sample)
         if image.shape[:2] != mask.shape:
             raise FileError(
@@ -102,7 +107,7 @@ class TrainingDraws(Dataset[Item]):
         samples: Sequence[Sample],
         draws: int,
         crop: int | None,
-        augmentation: Augmentation,
+        augmentation: "Augmentation",
         seed: int,
         target: Target = ANYWHERE,
         mixing: Mixing = UNMIXED,
@@ -171,6 +176,11 @@ class DrawSampler(Sampler[Draw]):
         self.start = start
         if start >= self.count:
             self.epoch, self.start = epoch + 1, 0
+
+    @property
+    def left(self) -> int:
+        """Draws of this process in its epoch."""
+        return self.count - self.start
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""
@@ -243,7 +253,7 @@ def _item(image: NDArray[Any], mask: NDArray[np.uint8], name: str, maps: Maps) -
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     return {
         "image": pixels,
-        "mask": torch.from_numpy(mask.astype(np.int64)),
+        "mask": torch.from_numpy(mask.astype(np.uint8)),
         "id": name,
         "maps": {key: torch.from_numpy(of(mask)) for key, of in maps.items()},
     }

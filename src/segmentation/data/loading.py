@@ -2,13 +2,13 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from segmentation.data.augmentation import use_one_thread
-from segmentation.data.dataset import Item
+from segmentation.data.dataset import DrawSampler, Item
 from segmentation.errors import InputError
 
 
@@ -43,6 +43,36 @@ class Loader(DataLoader[Item]):
         """Nothing to load."""
 
 
+class TrainingLoader(Loader):
+    """Epoch after epoch; the first batches of the next one are drawn while the last one of an epoch is trained on."""
+
+    def __init__(self, dataset: Dataset[Item], workers: int, seed: int, **options: Any) -> None:
+        super().__init__(dataset, workers, seed, **options)
+        self._is_ahead = False
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override] # torch names a class of its own
+        """The batches of the sampler's epoch."""
+        # torch keeps the iterator of workers that stay; Lightning takes it away with them
+        begun = self._iterator if self._is_ahead else None
+        self._is_ahead = False
+        return self._with_the_next(super().__iter__() if begun is None else begun)
+
+    def _with_the_next(self, batches: Iterator[Any]) -> Iterator[Any]:
+        sampler = self.sampler
+        if not isinstance(sampler, DrawSampler):  # overfit_batches has its own
+            yield from batches
+            return
+        last = sampler.left // (self.batch_size or 1)
+        for number, batch in enumerate(batches, start=1):
+            if number == last:
+                sampler.set_epoch(sampler.epoch + 1)
+                super().__iter__()
+                self._is_ahead = True
+            yield batch
+            if number == last:
+                return  # the iterator is at the next epoch by now
+
+
 def default_workers() -> int:
     """Half the cores this process may use, at least 1 and at most 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -64,4 +94,6 @@ def _start_worker(_worker: int) -> None:
     # and so does a terminal with Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    use_one_thread()
+    import cv2  # slow, and not for the command line to wait for
+
+    cv2.setNumThreads(0)  # a worker is already one of several processes

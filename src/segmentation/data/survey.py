@@ -1,6 +1,5 @@
 """What is in a data set and what is wrong with it, found before training and in one pass."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from segmentation.data.crops import Pair
 from segmentation.data.dataset import Reader
+from segmentation.data.digest import digest
 from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.problems import DataError, FileError, Problem, grouped
 from segmentation.data.source import Sample, Source
@@ -135,13 +135,6 @@ def read_class_pixels(source: Source, samples: Sequence[Sample]) -> NDArray[np.i
     if errors:
         raise DataError(grouped(errors))
     return np.array(counts, np.int64).reshape(len(samples), len(source.classes))
-
-
-def digest(image: NDArray[Any]) -> str:
-    """Hash of an image's pixels, shape and type."""
-    hashed = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=8)
-    hashed.update(np.ascontiguousarray(image).data)
-    return hashed.hexdigest()
 
 
 def _look(reader: Reader, sample: Sample) -> tuple[Record, Pair] | InputError:

@@ -14,7 +14,9 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import Sample
 from segmentation.errors import InputError
 from segmentation.inference.flips import Tta
-from segmentation.model.predictor import Predictor, checkpoints_of, load
+from segmentation.inference.predictor import Predictor
+from segmentation.model.module import SegmentationModule
+from segmentation.model.predictor import TorchNetwork, checkpoints_of, load_module
 
 ListName = Literal["train", "val", "test"]
 
@@ -26,7 +28,8 @@ class Scored:
     """Some samples of one checkpoint.
 
     Attributes:
-        predictor: The checkpoint.
+        predictor: What labels the samples.
+        module: The checkpoint.
         data: As the config of its run has it, or another that was given; surveyed.
         ids: The samples, in the order of their list.
         name: Of the run; of a cross-validation that of the fold.
@@ -37,6 +40,7 @@ class Scored:
     """
 
     predictor: Predictor
+    module: SegmentationModule
     data: SegmentationDataModule
     ids: list[str]
     name: str
@@ -108,8 +112,8 @@ def scored_of(
                 "leave --split and --config out, or give the run folder of one fold"
             )
         split = "val"
-    options: dict[str, Any] = {"tta": tta, "agglomeration": agglomeration}
-    return [_scored(load(file, device, **options), file, split, config, allow_seen) for file in files]
+    given = {name: value for name, value in (("tta", tta), ("agglomeration", agglomeration)) if value is not None}
+    return [_scored(TorchNetwork(load_module(file, given), device), file, split, config, allow_seen) for file in files]
 
 
 def predictions(
@@ -159,12 +163,13 @@ def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allow
     if seen and not allowed:
         raise InputError(
             f"{len(seen)} of {len(evaluated)} samples to be scored were trained on: {', '.join(seen[:5])}; "
-            "use the split of the run (data.split_file), or --allow_seen to score them all the same"
+            "use the split of the run (data.split_file), in fit teachers and initial weights that have not seen them, or "
+            "--allow_seen to score them all the same"
         )
     return seen
 
 
-def _scored(predictor: Predictor, file: Path, split: ListName | None, config: Path | None, allow_seen: bool) -> Scored:
+def _scored(network: TorchNetwork, file: Path, split: ListName | None, config: Path | None, allow_seen: bool) -> Scored:
     config = config or config_beside(file)
     if config is None:
         raise InputError(f"there is no config.yaml in the run of {file}; give the data as --config")
@@ -174,11 +179,10 @@ def _scored(predictor: Predictor, file: Path, split: ListName | None, config: Pa
     if not data.split[chosen]:
         counts = ", ".join(f"{len(ids)} {name}" for name, ids in data.split.items())
         raise InputError(f"the split of {config} has no {chosen} samples ({counts}); give another --split")
-    names = list(data.source.classes.names)
-    if names != list(predictor.classes.names):
-        raise InputError(
-            f"{file} was trained on the classes {list(predictor.classes.names)}, the data of {config} have {names}"
-        )
+    names, known = list(data.source.classes.names), list(network.description.classes.names)
+    if names != known:
+        raise InputError(f"{file} was trained on the classes {known}, the data of {config} have {names}")
     data.setup(_STAGES[chosen])
-    scored = Scored(predictor, data, data.split[chosen], run_of(file).name, chosen, file, config)
-    return replace(scored, seen=tuple(seen_samples(scored.digests, predictor.modules[0].trained_on, allow_seen)))
+    predictor, module = Predictor([network]), network.module
+    scored = Scored(predictor, module, data, data.split[chosen], run_of(file).name, chosen, file, config)
+    return replace(scored, seen=tuple(seen_samples(scored.digests, module.trained_on, allow_seen)))

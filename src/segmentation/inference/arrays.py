@@ -12,9 +12,20 @@ def empty(like: Any, shape: tuple[int, ...]) -> Any:
     return like.new_empty(shape) if hasattr(like, "new_empty") else np.empty(shape, like.dtype)
 
 
-def converted(like: Any, values: NDArray[np.float64]) -> Any:
+def converted(like: Any, values: NDArray[Any]) -> Any:
     """``values`` in the kind, type and device of ``like``."""
     return like.new_tensor(values) if hasattr(like, "new_tensor") else values.astype(like.dtype)
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """The same values as a numpy array in main memory."""
+    values: NDArray[Any] = array.cpu().numpy() if hasattr(array, "cpu") else array
+    return values
+
+
+def mean(arrays: Sequence[Any]) -> Any:
+    """Of arrays of one shape, element by element."""
+    return arrays[0] if len(arrays) == 1 else sum(arrays[1:], start=arrays[0]) / len(arrays)
 
 
 def join(parts: Sequence[Any]) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label
 
 Labels = NDArray[np.uint8]
 
@@ -121,6 +120,8 @@ def _surroundings(
 
 def _components(labels: Labels, holes: bool) -> NDArray[np.integer[Any]]:
     """(H, W) numbers of the components from 1 on; 0 where none is looked at."""
+    from skimage.measure import label  # not needed where a threshold alone decides
+
     # a mask of two values is labelled several times faster than more classes
     looked_at = labels == 0 if holes else labels if labels.max() > 1 else labels == 1
     parts: NDArray[np.integer[Any]] = label(looked_at, connectivity=1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.errors import InputError
+from segmentation.inference.arrays import converted, to_numpy
 from segmentation.inference.components import absorb, absorb_rows
 
 THRESHOLDS = tuple(step / 256 for step in range(1, 256))
@@ -59,10 +60,9 @@ class Decision:
         """
         labels: Any = self._by_pixel(probabilities)
         if self.smallest_object > 1 or self.largest_hole:
-            array = labels.cpu().numpy() if hasattr(labels, "cpu") else labels
+            array = to_numpy(labels)
             maps = array.astype(np.uint8).reshape(-1, *array.shape[-2:])
-            array = np.stack([self.sized(one) for one in maps]).astype(np.int64).reshape(array.shape)
-            labels = labels.new_tensor(array) if hasattr(labels, "new_tensor") else array
+            labels = converted(labels, np.stack([self.sized(one) for one in maps]).reshape(array.shape))
         return labels  # type: ignore[no-any-return]
 
     def stream(self, blocks: Iterable[NDArray[np.floating[Any]]]) -> Iterator[NDArray[np.uint8]]:

@@ -5,9 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from skimage.measure import label
-from skimage.segmentation import watershed
 
 Method = Literal["components", "watershed"]
 
@@ -56,10 +53,14 @@ def instances(
     Raises:
         ValueError: For ``watershed`` without probabilities.
     """
+    from skimage.measure import label  # takes a second to import, and few predictions count objects
+
     if method == "components":
         return _numbered(label(labels, connectivity=1))
     if probabilities is None:
         raise ValueError("watershed needs probabilities")
+    from skimage.segmentation import watershed
+
     ids = np.zeros(labels.shape, np.int64)
     for index in np.unique(labels[labels > 0]):
         region, probability = labels == index, probabilities[index]
@@ -81,6 +82,8 @@ def measure(ids: NDArray[np.integer[Any]], labels: NDArray[np.uint8]) -> list[Me
     Returns:
         One for each id that occurs, by id.
     """
+    from scipy.ndimage import find_objects
+
     rows, columns = np.nonzero(ids)
     of = ids[rows, columns]
     boxes = find_objects(ids)

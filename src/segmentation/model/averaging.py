@@ -1,6 +1,7 @@
 """The exponential moving average of the weights, with which a run is validated and its best checkpoint written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -27,17 +28,42 @@ class AverageWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=moving_average(decay))
+        super().__init__()
+        self._move = moving_average(decay)
+        self._steps = 0  # as n_averaged; to read that in every step would be to wait for a GPU
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the average what the module has got since it was copied: the normalisation, the class weights."""
+        """Give the average what the module has got since it was copied: the device, the normalisation, class weights."""
         average = self._average()
+        average.to(pl_module.device)
         average.module.loss = pl_module.loss  # its weights are in no state of a checkpoint
         if average.n_averaged == 0:
             average.module.load_state_dict(pl_module.state_dict())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Know the steps before a resumed run; from a state in the checkpoint, validate would miss this callback."""
+        self._latest_update_step = trainer.global_step
+        self._steps = int(self._average().n_averaged)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Bring the average up to date after an optimizer step."""
+        if trainer.global_step == self._latest_update_step:
+            return
+        average = self._average()
+        # by name: validations give the module buffers that the average has not
+        values, current = (
+            {name: value.detach() for name, value in chain(module.named_parameters(), module.named_buffers())}
+            for module in (average.module, pl_module)
+        )
+        averages, weights = list(values.values()), [current[name] for name in values]
+        if self._steps == 0:
+            torch._foreach_copy_(averages, weights)
+        else:
+            self._move(averages, weights, self._steps)
+        average.n_averaged += 1
+        self._steps += 1
         self._latest_update_step = trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,16 +78,18 @@ class AverageWeights(WeightAveraging):
         return self._average_model
 
 
-def moving_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
+def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], int], None]:
     """What brings a list of averages up to date in place, from the weights and the number of steps averaged."""
 
     @torch.no_grad()
-    def update(averages: Any, weights: Any, steps: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
-        for average, weight in zip(averages, weights, strict=True):
-            if average.is_floating_point():
-                average.lerp_(weight, share)
-            else:  # the number of batches that batch normalisation has seen
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], steps: int) -> None:
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
+        pairs = list(zip(averages, weights, strict=True))
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        if real:
+            torch._foreach_lerp_([average for average, _ in real], [weight for _, weight in real], share)
+        for average, weight in pairs:
+            if not average.is_floating_point():  # the number of batches that batch normalisation has seen
                 average.copy_(weight)
 
     return update

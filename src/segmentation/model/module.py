@@ -1,6 +1,7 @@
 """From batches to logits and loss: the network, its normalisation, its scores, its checkpoint."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
 
@@ -12,28 +13,32 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from segmentation.errors import InputError
 from segmentation.inference import tiling
+from segmentation.inference.application import TOGETHER, application_of
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Criterion, Decision
 from segmentation.inference.flips import Tta
 from segmentation.inference.intensity import Intensity
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
-from segmentation.model.application import application_of
 from segmentation.model.averaging import AverageWeights, check_average
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
-from segmentation.model.losses.loss import Loss
-from segmentation.model.networks.build import build_network, usual_encoder
+from segmentation.model.networks.widths import Widths, set_widths
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
+from segmentation.model.resizing import resized
 
 FORMAT = 1
 """Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
 
-ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "in_channels")
+ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "widths", "in_channels")
 """Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
 
 DECIDED = ("threshold", "smallest_object", "largest_hole")
 """Arguments that are chosen on the validation samples where the user left them open."""
+
+
+Teaching = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Raw pixels (B, C, H, W), the logits for them and the loss by the masks -> the loss by the masks and a teacher."""
 
 
 class Batch(TypedDict):
@@ -58,6 +63,7 @@ class SegmentationModule(LightningModule):
         network_options: Further arguments of the architecture.
         modalities: Channels of each modality, such as [3, 1] for RGB and depth, which then have an encoder each; null
             for one encoder of all channels.
+        widths: Channels of single layers, which prune writes into its checkpoint; null for those of the architecture.
         loss: Shares of losses by name: bce, ce, dice, jaccard, tversky, focal, lovasz, ohem, unet, scnp, cldice,
             skeleton_recall, boundary.
         loss_options: Options of these losses by name, such as {tversky: {beta: 0.7}, cldice: {target: vessel}}.
@@ -81,7 +87,8 @@ class SegmentationModule(LightningModule):
         threshold: A fixed threshold instead of the chosen one.
         smallest_object: Connected pixels of a class other than the first are cleared away below this number;
             null for the one chosen after fit on the best checkpoint, where clearing gains.
-        largest_hole: Connected pixels of the first class are filled up to this number; null as above.
+        largest_hole: Connected pixels of the first class are filled up to this number; null as above, and 0 with
+            agglomeration, whose closed gaps it would fill.
         tile: Longest side in pixels that goes through the network at once after training; larger images are
             cut into tiles.
         overlap: Share of a tile that it has in common with the next.
@@ -105,6 +112,7 @@ class SegmentationModule(LightningModule):
         encoder_weights: str | None = None,
         network_options: dict[str, Any] | None = None,
         modalities: list[int] | None = None,
+        widths: Widths | None = None,
         loss: dict[str, float] | None = None,
         loss_options: dict[str, dict[str, Any]] | None = None,
         class_weights: list[float] | Literal["auto"] | None = None,
@@ -132,6 +140,10 @@ class SegmentationModule(LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        # SMP and timm load slowly, and the help of the command line does not need them
+        from segmentation.model.losses.loss import Loss
+        from segmentation.model.networks.build import build_network, usual_encoder
+
         encoder = encoder or usual_encoder(network)  # by name in the checkpoint, should another become usual
         # a checkpoint holds the weights themselves and must load where nothing can be downloaded
         self.save_hyperparameters(ignore="encoder_weights")
@@ -145,6 +157,7 @@ class SegmentationModule(LightningModule):
         self.network = build_network(
             network, encoder, encoder_weights, in_channels, outputs, network_options or {}, modalities
         )
+        set_widths(self.network.network, widths or {})
         self.loss = Loss(loss or _default_loss(self.classes), self.classes, class_weights, loss_options or {})
         self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
         self.register_buffer("std", torch.ones(in_channels, 1, 1))
@@ -152,6 +165,7 @@ class SegmentationModule(LightningModule):
         self.network.to(memory_format=self.memory_format)
         check_finetuning(self.network.network, network, layer_decay, freeze_encoder)
         check_average(ema)
+        self.teaching: Teaching | None = None
         self.train_iou = JaccardIndex(len(self.classes), self.classes.ignore_index)
         self.decision = Decision()
         self.set_inference()
@@ -204,7 +218,11 @@ class SegmentationModule(LightningModule):
         Returns:
             (B, K, h, w) float32.
         """
-        return self.application.averaged(lambda pixels: self.probabilities(self(pixels)), image)
+        together = TOGETHER.get(image.device.type, 1)
+        answer: Tensor = self.application.averaged(
+            lambda pixels: self.probabilities(self(pixels)), resized, image, together
+        )
+        return answer
 
     def setup(self, stage: str) -> None:
         """Let the loaders make the maps of the loss; take the normalisation from the training images.
@@ -225,7 +243,7 @@ class SegmentationModule(LightningModule):
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
-        self.trained_on = data.trained_on()
+        self.trained_on = self.trained_on | data.trained_on()
         self.precision = str(self.trainer.precision)
 
     def on_fit_start(self) -> None:
@@ -249,8 +267,11 @@ class SegmentationModule(LightningModule):
         outputs = outputs if isinstance(outputs, list) else [outputs]
         losses = [self.loss(logits, batch["mask"], batch["maps"]) for logits in outputs]
         loss = torch.stack([share * each for share, each in zip(_shares(len(losses)), losses, strict=True)]).sum()
+        if self.teaching is not None:
+            loss = self.teaching(batch["image"], outputs[0], loss)
         self.train_iou.update(self._labels_at_half(outputs[0].detach()), batch["mask"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        # never prog_bar=True, for which Lightning waits for the device in every step
+        self.log("train/loss", loss, batch_size=len(batch["image"]))
         self.log("train/iou", self.train_iou, on_step=False, on_epoch=True)
         return loss
 
@@ -303,6 +324,8 @@ class SegmentationModule(LightningModule):
             lr,
             settings["weight_decay"],
             settings["optimizer_options"] or {},
+            # Lightning clips no gradients of a fused optimizer
+            fused=self.device.type == "cuda" and not self.trainer.gradient_clip_val,
         )
         schedule = build_schedule(
             settings["schedule"],

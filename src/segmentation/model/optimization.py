@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import timm.optim
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
@@ -30,6 +29,7 @@ def build_optimizer(
     lr: float,
     weight_decay: float,
     options: dict[str, Any],
+    fused: bool = False,
 ) -> torch.optim.Optimizer:
     """An optimizer by name.
 
@@ -39,10 +39,14 @@ def build_optimizer(
         lr: Learning rate; that of a group wins.
         weight_decay: On all parameters.
         options: Further arguments of the optimizer, such as ``{"momentum": 0.9}``.
+        fused: Step all weights in one kernel where the optimizer is torch's and has one, unless the options choose
+            another way.
 
     Raises:
         InputError: For an unknown name or option, with the nearest known ones.
     """
+    import timm.optim  # brings all networks of timm along, which the command line need not wait for
+
     known = sorted({*TORCH_OPTIMIZERS, *map(str, timm.optim.list_optimizers())})
     if name not in known:
         raise InputError(f"model.optimizer {name!r} is unknown" + nearest(name, known))
@@ -57,7 +61,10 @@ def build_optimizer(
         if option not in accepted or option == "params":
             free = [argument for argument in accepted if argument not in ("params", "lr", "weight_decay")]
             raise InputError(f"model.optimizer_options: {name} takes no {option!r}" + nearest(option, free))
-    arguments = {"lr": lr, "weight_decay": weight_decay} | options
+    one_kernel = (
+        fused and name in TORCH_OPTIMIZERS and "fused" in accepted and not {"foreach", "differentiable"} & set(options)
+    )
+    arguments = {"lr": lr, "weight_decay": weight_decay} | ({"fused": True} if one_kernel else {}) | options
     try:
         return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
     except (TypeError, ValueError) as error:

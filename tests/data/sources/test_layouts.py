@@ -1,4 +1,4 @@
-"""Every layout of FolderSource and the sources made of it, each through fit, test and predict."""
+"""Every layout of FolderSource, each through fit, test and predict, and the sources made of it (trained by test_configs)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -275,7 +275,7 @@ def voc(root: Path) -> Path:
     return root
 
 
-def test_voc(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
+def test_voc(tmp_path: Path) -> None:
     source = VOCSource(voc(tmp_path))
     assert [bool(sample.masks) for sample in source.samples()] == [True, True, True, False]
     assert np.unique(source.read_mask(source.samples()[0])).tolist() == [0, 15, 255]
@@ -285,10 +285,9 @@ def test_voc(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
     (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\nb\n")
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("c\n")
     assert VOCSource(tmp_path).lists() == {"train": ["a", "b"], "val": ["c"]}
-    _train(run, "VOCSource", tmp_path, quick)
 
 
-def test_camvid(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
+def test_camvid(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for name in "ab":
             save(tmp_path / split / f"{name}.png", image())
@@ -297,10 +296,9 @@ def test_camvid(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
     assert len(source.classes) == 11 and source.classes.ignore_index == 11
     assert np.unique(source.read_mask(source.samples()[0])).tolist() == [0, 4, 11]
     assert source.lists() == {name: [f"{name}/a", f"{name}/b"] for name in ("test", "train", "val")}
-    _train(run, "CamVidSource", tmp_path, quick)
 
 
-def test_cityscapes(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
+def test_cityscapes(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for number in range(2):
             name = f"aachen/aachen_00000{number}_000019"
@@ -310,15 +308,3 @@ def test_cityscapes(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None
     source = CityscapesSource(tmp_path)
     assert [sample.id.split("/")[0] for sample in source.samples()] == ["train", "train", "val", "val"]
     np.testing.assert_array_equal(source.read_mask(source.samples()[0]), mask(255, 0, 13, 18, 255))
-    _train(run, "CityscapesSource", tmp_path, quick)
-
-
-def _train(run: Run, source: str, root: Path, quick: tuple[object, ...]) -> None:
-    single = ("--data.folds", "null", "--data.fold", "null", "--trainer.max_epochs", 1)
-    assert run("fit", "--data.source", source, "--data.source.root", root, *quick, *single) == 0
-    best = next(Path("runs").glob("*/*/checkpoints/best.ckpt"))
-    assert run("test", "--ckpt_path", best, "--trainer.enable_progress_bar", "false") == 0
-    picture = next(root.rglob("a*.jpg"), None) or next(
-        path for path in root.rglob("*a*.png") if "annot" not in str(path)
-    )
-    assert run("predict", picture, "--ckpt_path", best, "--out", "out") == 0

@@ -35,7 +35,7 @@ def identity(scored: Sequence[Scored], command: str) -> dict[str, Facts]:
         command: That made the report.
     """
     first = scored[0]
-    device = first.predictor.device
+    device = first.module.device
     return {
         "Data": _data(scored),
         "Checkpoint": {
@@ -117,7 +117,7 @@ def _data(scored: Sequence[Scored]) -> Facts:
 
 
 def _decision(one: Scored) -> str:
-    settings, decision = one.predictor.modules[0].hparams, one.predictor.decision
+    settings, decision = one.module.hparams, one.predictor.decision
     parts = [f"threshold {decision.threshold:.4g}"] if one.predictor.classes.binary else ["most probable class"]
     parts += [
         f"{name.replace('_', ' ')} {value} pixels"
@@ -137,7 +137,7 @@ def _decision(one: Scored) -> str:
 def _training(one: Scored) -> Facts:
     """From the config of the run; without it, what the checkpoint knows."""
     config = config_beside(one.ckpt_path)
-    content = {"model": dict(one.predictor.modules[0].hparams)} | ({} if config is None else _content(config))
+    content = {"model": dict(one.module.hparams)} | ({} if config is None else _content(config))
     found = {}
     for key in ESSENTIAL:
         value: Any = content

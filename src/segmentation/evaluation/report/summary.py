@@ -12,6 +12,7 @@ from segmentation.evaluation.image_scores import ImageScores, score_image
 from segmentation.evaluation.scored import Scored, predictions
 from segmentation.evaluation.scoring import intervals, per_image, pool, resampled
 from segmentation.inference.classes import Classes
+from segmentation.model.module import SegmentationModule
 
 Interval = tuple[float, float, float]
 """Value, low and high end of the 95 % interval."""
@@ -59,7 +60,7 @@ def summarise(scored: Sequence[Scored], tolerance: float = 2.0, advance: Callabl
     Raises:
         InputError: Naming a sample that cannot be read or does not fit the checkpoint.
     """
-    module = scored[0].predictor.modules[0]
+    module = scored[0].module
     classes, em = module.classes, "em" in module.score_kinds
     images = [
         score_image(
@@ -69,8 +70,7 @@ def summarise(scored: Sequence[Scored], tolerance: float = 2.0, advance: Callabl
         )
         for one in predictions(scored, advance)
     ]
-    target, criterion = module.hparams["target_class"], module.hparams["criterion"]
-    main = "v_rand_at_threshold" if criterion == "v_rand" else f"{criterion}/{target}" if target else criterion
+    target, main = module.hparams["target_class"], main_score(module)
     rows = [per_image(image, classes) for image in images]
     order = np.argsort([math.inf if math.isnan(row[main]) else row[main] for row in rows], kind="stable")
     ends = intervals(images, classes)
@@ -85,6 +85,12 @@ def summarise(scored: Sequence[Scored], tolerance: float = 2.0, advance: Callabl
         thresholds=[one.predictor.decision.threshold for one in scored],
         resampled=resampled(images),
     )
+
+
+def main_score(module: SegmentationModule) -> str:
+    """The score that chose the threshold of a checkpoint, as ``pool`` names it."""
+    target, criterion = module.hparams["target_class"], module.hparams["criterion"]
+    return "v_rand_at_threshold" if criterion == "v_rand" else f"{criterion}/{target}" if target else str(criterion)
 
 
 def notes(scored: Sequence[Scored]) -> dict[str, str]:

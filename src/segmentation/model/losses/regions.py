@@ -17,6 +17,9 @@ class _Region(Term):
         super().__init__(classes)
         mode = "binary" if classes.binary else "multiclass"
         self.region = region(mode, ignore_index=classes.ignore_index, **options)
+        # SMP would copy the weights to the device in every step
+        weights = vars(self.region).pop("class_weights", None)
+        self.region.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """As ``Term``."""

@@ -40,8 +40,11 @@ class AnySize(nn.Module):
                 f"the network takes images of {self.fixed}x{self.fixed} pixels only, this one is {height}x{width}; "
                 f"set data.crop: {self.fixed}, or another model.encoder"
             )
+        # in whole strides: with a remainder instead, the sizes in an exported graph grow too long to be simplified; and
+        # rounded up without negative numbers, which ONNX divides otherwise
+        least, rest = self.shortest // self.stride, self.stride - 1
         right, below = (
-            torch.sym_max(self.shortest, length + (-length) % self.stride) - length for length in (width, height)
+            torch.sym_max(least, (length + rest) // self.stride) * self.stride - length for length in (width, height)
         )
         padded = F.pad(image, [0, right, 0, below], mode="replicate")  # type: ignore[list-item] # SymInt in an export
         answer: Tensor | list[Tensor] = self.network(padded)

@@ -6,20 +6,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from segmentation.errors import InputError, nearest
-from segmentation.inference.agglomeration import close_gaps
+from segmentation.inference.arrays import converted, mean, to_numpy
 from segmentation.inference.flips import VIEWS, Tta, averaged
 from segmentation.inference.tiling import Tiling
 
 TOGETHER = {"cuda": 4}
 """Tiles that go through the network together, by device; a CPU is no faster with more than one."""
 
-Probabilities = Callable[[Tensor], Tensor]
-"""Raw pixels (B, C, h, w) -> probabilities (B, K, h, w) float32."""
+Probabilities = Callable[[Any], Any]
+"""Pixels (B, C, h, w) after the intensity rule -> probabilities (B, K, h, w) float32."""
+
+Resized = Callable[[Any, tuple[int, int], bool], Any]
+"""Images (B, C, h, w), a new (h, w), whether to smooth before pixels are lost -> float32, bilinear."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,33 @@ class Application:
     scales: tuple[float, ...]
     agglomeration: float | None
 
-    def averaged(self, network: Probabilities, tile: Tensor) -> Tensor:
-        """Raw pixels (B, C, h, w) of a tile -> probabilities (B, K, h, w), the mean over views and scales."""
-        together = TOGETHER.get(tile.device.type, 1)
-        means = [averaged(partial(_at_scale, network, scale), self.tta, together)(tile) for scale in self.scales]
-        return torch.stack(means).mean(0) if len(means) > 1 else means[0]
+    def averaged(self, network: Probabilities, resized: Resized, tile: Any, together: int = 1) -> Any:
+        """Probabilities of a tile, the mean over views and scales.
 
-    def closed(self, probabilities: Tensor) -> Tensor:
+        Args:
+            network: Computes them of one view.
+            resized: Of the kind of array that the tile is.
+            tile: (B, C, h, w) pixels after the intensity rule, array or tensor.
+            together: Images that go through the network at once.
+
+        Returns:
+            (B, K, h, w) float32.
+        """
+        return mean(
+            [averaged(partial(_at_scale, network, resized, scale), self.tta, together)(tile) for scale in self.scales]
+        )
+
+    def closed(self, probabilities: Any) -> Any:
         """Probabilities (B, K, H, W) of whole images -> the same with the gaps between objects closed, where wanted."""
         if self.agglomeration is None:
             return probabilities
-        before = probabilities[:, 1]
-        after = torch.from_numpy(np.stack([close_gaps(one, self.agglomeration) for one in before.cpu().numpy()]))
-        nothing = probabilities.new_tensor([1.0, 0.0]).view(2, 1, 1)
-        return torch.where((after.to(before) < before)[:, None], nothing, probabilities)
+        from segmentation.inference.agglomeration import close_gaps  # scipy and scikit-image take a second to import
+
+        whole = to_numpy(probabilities)
+        before = whole[:, 1]
+        after = np.stack([close_gaps(one, self.agglomeration) for one in before])
+        nothing = np.array([1, 0], whole.dtype)[:, None, None]
+        return converted(probabilities, np.where((after < before)[:, None], nothing, whole))
 
 
 def application_of(settings: Mapping[str, Any], classes: int, fixed: int | None) -> Application:
@@ -83,9 +96,9 @@ def application_of(settings: Mapping[str, Any], classes: int, fixed: int | None)
     return Application(Tiling(fixed or settings["tile"], settings["overlap"]), settings["tta"], scales, level)
 
 
-def _at_scale(network: Probabilities, scale: float, tile: Tensor) -> Tensor:
+def _at_scale(network: Probabilities, resized: Resized, scale: float, tile: Any) -> Any:
     if scale == 1:
         return network(tile)
-    size = [max(1, round(length * scale)) for length in tile.shape[-2:]]
-    scaled = F.interpolate(tile.float(), size=size, mode="bilinear", antialias=scale < 1)
-    return F.interpolate(network(scaled), size=tile.shape[-2:], mode="bilinear")
+    height, width = tile.shape[-2:]
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return resized(network(resized(tile, size, scale < 1)), (height, width), False)

@@ -1,0 +1,40 @@
+"""Images without masks, which a teacher alone can teach."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.data.inputs import find_jobs
+from segmentation.data.reading import read_pixels, stacked
+from segmentation.data.source import Sample
+from segmentation.inference.classes import Classes
+
+
+def unlabelled_samples(inputs: Sequence[str]) -> list[Sample]:
+    """One sample without masks for each image and each page of a stack, with the id ``unlabelled/NAME``.
+
+    Args:
+        inputs: Files, folders and globs, as for ``predict``.
+
+    Raises:
+        InputError: Naming every input that holds no image.
+    """
+    return [
+        Sample(f"unlabelled/{job.name}" + (f"-{page:03d}" if job.pages > 1 else ""), (job.part(page),))
+        for job in find_jobs(inputs, Path(os.devnull))
+        for page in range(job.pages)
+    ]
+
+
+def read_unlabelled(sample: Sample, channels: int, classes: Classes) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Image (H, W, C) as stored, and a mask (H, W) of which every pixel is ignored.
+
+    Raises:
+        FileError: When the image cannot be read or has other channels.
+    """
+    image = stacked([read_pixels(part) for part in sample.images], channels, sample.images)
+    return image, np.full(image.shape[:2], classes.ignore_index, np.uint8)
