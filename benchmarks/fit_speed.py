@@ -151,7 +151,7 @@ def ways_of(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[],
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=36)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--warmup", type=int, default=4, help="steps before those that are timed")
     parser.add_argument("--epoch_steps", type=int, default=12)
     parser.add_argument("--size", type=int, default=256, help="of the crops")

@@ -106,7 +106,8 @@ def benchmark(
         cells = write(out, measured, main_score(scored.module), facts, skipped)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}); give another --out") from error
-    console.print(_table(cells), soft_wrap=False)
+    # a line that a narrow terminal breaks reads better than cells broken into letters
+    Console(markup=False, highlight=False, width=500).print(_table(cells))
     for line in (*told(facts, skipped), f"Benchmark: {out / TABLE}, {out / RESULT}, {out / PICTURE}"):
         console.print(line)
 

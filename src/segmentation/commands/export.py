@@ -199,6 +199,7 @@ def _tell(console: Console, out: Path, module: SegmentationModule, written: Expo
     console.print(scores)
     if module.precision not in (None, "32-true"):
         console.print(
-            f"The checkpoint was compared in float32; predict runs it in {module.precision} where the machine has that.",
+            "The checkpoint was compared in float32, without test-time augmentation and closed gaps; "
+            f"predict runs it in {module.precision} where the machine has that.",
             soft_wrap=True,
         )
