@@ -174,7 +174,9 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
             "predict takes it as --onnx"
         )
     if not path.is_file():
-        raise InputError(f"the checkpoint {path} does not exist")
+        raise InputError(
+            f"the checkpoint {path} does not exist; give a .ckpt file, a run, or a folder of runs such as runs/isbi"
+        )
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         read_extras(checkpoint)
