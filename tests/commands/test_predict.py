@@ -469,7 +469,9 @@ def test_a_checkpoint_and_an_exported_file_exclude_each_other(
 def test_a_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     draw("a.png")
     assert main(["predict", "a.png", "--ckpt_path", "absent.ckpt"]) == 1
-    assert capsys.readouterr().err.startswith("error: the checkpoint absent.ckpt does not exist; give a .ckpt file, a run")
+    assert capsys.readouterr().err.startswith(
+        "error: the checkpoint absent.ckpt does not exist; give a .ckpt file, a run"
+    )
     assert not Path("predictions").exists()
 
 
