@@ -8,7 +8,7 @@ from segmentation.callbacks.runs import config_beside
 from segmentation.commands.networks import multiplications
 from segmentation.errors import InputError
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoints_of, load_module, read_checkpoint
+from segmentation.model.predictor import checkpoint_of, load_module, read_checkpoint
 
 try:
     from segmentation.deployment.pruning import MULTIPLE, prune_channels
@@ -39,14 +39,12 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     Raises:
         InputError: For a network that cannot be pruned, a wrong share, or a file that is there.
     """
-    files = checkpoints_of(ckpt_path)
-    if len(files) > 1:
-        raise InputError(f"{ckpt_path} holds {len(files)} checkpoints; give one, such as {files[0]}")
+    path = checkpoint_of(ckpt_path)
     if out.suffix != ".ckpt":
         raise InputError(f"--out is {out}; give the name of a checkpoint, such as {out.with_suffix('.ckpt')}")
     if out.exists() and not overwrite:
         raise InputError(f"{out} is there already; nothing overwritten. Give another --out, or --overwrite")
-    checkpoint, module = read_checkpoint(files[0]), load_module(files[0])
+    checkpoint, module = read_checkpoint(path), load_module(path)
     before = _counts(module)
     widths = prune_channels(module.network, module.hparams["in_channels"], share)
     pruned = {name: checkpoint[name] for name in KEPT if name in checkpoint} | {"state_dict": module.state_dict()}
@@ -59,7 +57,7 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
         f"  million parameters {before[0]:.2f} -> {after[0]:.2f}, "
         f"GMAC at {side}x{side} {before[1]:.2f} -> {after[1]:.2f}\n"
         f"Checkpoint: {out}; its scores are low until it is fine-tuned:\n"
-        f"  python -m segmentation fit --config {config_beside(files[0]) or 'CONFIG'} --initial_weights {out}"
+        f"  python -m segmentation fit --config {config_beside(path) or 'CONFIG'} --initial_weights {out}"
     )
 
 

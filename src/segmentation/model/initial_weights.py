@@ -4,22 +4,19 @@ from pathlib import Path
 
 from segmentation.errors import InputError
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoints_of, load_module
+from segmentation.model.predictor import checkpoint_of, load_module
 
 
 def initial_module(path: str | Path) -> SegmentationModule:
     """The trained module that a training starts from.
 
     Args:
-        path: A checkpoint, a run folder or a folder of runs, as for ``checkpoints_of``.
+        path: A checkpoint, a run folder or a folder of runs, as for ``checkpoint_of``.
 
     Raises:
         InputError: When there is none, or several.
     """
-    files = checkpoints_of(path)
-    if len(files) > 1:
-        raise InputError(f"--initial_weights {path} holds {len(files)} checkpoints; give one, such as {files[0]}")
-    return load_module(files[0])
+    return load_module(checkpoint_of(path))
 
 
 def take_weights(module: SegmentationModule, initial: SegmentationModule) -> None:

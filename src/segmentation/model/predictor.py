@@ -139,6 +139,14 @@ def checkpoints_of(path: str | Path) -> list[Path]:
     return found
 
 
+def checkpoint_of(path: str | Path) -> Path:
+    """The one file behind a checkpoint, a run folder or a folder of runs; InputError where there are several or none."""
+    files = checkpoints_of(path)
+    if len(files) > 1:
+        raise InputError(f"{path} holds {len(files)} checkpoints; give one, such as {files[0]}")
+    return files[0]
+
+
 def load_module(ckpt_path: str | Path, options: dict[str, Any] | None = None) -> SegmentationModule:
     """The trained module on the CPU; errors as in ``load``.
 
