@@ -38,7 +38,7 @@ def test_the_commands_run() -> None:
     tifffile.imwrite("stack.tif", np.stack([pixels] * 3), photometric="minisblack")
     blocks = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         words = shlex.split(line.replace("TIME", RUN.name))
         assert words[:3] == ["python", "-m", "segmentation"]

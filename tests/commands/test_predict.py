@@ -24,6 +24,7 @@ from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
+from segmentation.inference.predictor import Description, Predictor
 from segmentation.inference.tiling import Tiling
 from segmentation.model.module import SegmentationModule
 
@@ -39,6 +40,7 @@ class StubPredictor:
         self.in_channels = 1
         self.trained_on: frozenset[str] = frozenset()
         self.tiling = Tiling()
+        self.neighbour_weight: float | None = None
         self.loads: list[tuple[Any, ...]] = []
         self.batches: list[int] = []
 
@@ -57,6 +59,17 @@ class StubPredictor:
     def load(self, *args: Any, **options: Any) -> "StubPredictor":
         self.loads.append((*args, {name: value for name, value in options.items() if value is not None}))
         return self
+
+
+class Grey:
+    """A network whose probability of class 1 is the brightness."""
+
+    def __init__(self, description: Description) -> None:
+        self.description, self.together = description, 1
+
+    def __call__(self, tiles: Pixels) -> NDArray[np.float32]:
+        one = tiles.astype(np.float32) / 255
+        return np.concatenate([1 - one, one], axis=1)
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, classes: Classes) -> StubPredictor:
@@ -504,6 +517,34 @@ def test_how_the_network_is_applied_reaches_it(binary: StubPredictor) -> None:
     assert main(["predict", "a.png", "--ckpt_path", "a.ckpt", *options]) == 0
     applied = {"tile": 512, "overlap": 0.5, "tta": "d4", "tta_scales": [0.75, 1.0, 1.25]}
     assert binary.loads == [(["a.ckpt"], None, applied)]
+
+
+def test_the_pages_of_a_stack_ask_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = Description(Classes(("membrane", "cell")), 1, Intensity(), Decision(), agglomeration=0.6)
+    predictor = Predictor([Grey(described)], neighbour_weight=0.5)
+    monkeypatch.setattr("segmentation.model.predictor.load", lambda *_, **options: predictor)
+    random = np.random.default_rng(0)
+    stacks = {name: random.integers(0, 256, (3, 32, 40), np.uint8) for name in ("a", "b")}
+    for name, pages in stacks.items():
+        draw(f"in/{name}.tif", pages)
+    draw("in/single.png", stacks["a"][0])
+    assert main(["predict", "in", "--ckpt_path", "a.ckpt", "--write", "probabilities,labels"]) == 0
+    for name, pages in stacks.items():
+        expected = np.stack(list(predictor.stack(pages)))
+        np.testing.assert_array_equal(tifffile.imread(f"predictions/labels/{name}.tif"), 255 * (expected[:, 1] > 0.5))
+        assert (expected != np.stack([predictor.probabilities(page) for page in pages])).any()
+    alone = predictor.labels(predictor.probabilities(stacks["a"][0]))
+    np.testing.assert_array_equal(read_values(Part(Path("predictions/labels/single.png"))), 255 * alone)
+
+
+def test_a_stack_with_a_broken_page_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = Description(Classes(("membrane", "cell")), 1, Intensity(), Decision(), agglomeration=0.6)
+    predictor = Predictor([Grey(described)], neighbour_weight=0.5)
+    monkeypatch.setattr("segmentation.model.predictor.load", lambda *_, **options: predictor)
+    draw("in/a.tif", np.full((3, 16, 16), 9, np.uint16))  # 16 bits, where the network takes 8
+    draw("in/b.tif", np.full((3, 16, 16), 9, np.uint8))
+    assert "uint16" in failures("in")["in/a.tif"]
+    assert files() == ["failures.csv", "labels/b.tif"]
 
 
 def test_images_of_one_size_go_through_the_network_together(binary: StubPredictor) -> None:

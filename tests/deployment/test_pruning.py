@@ -35,11 +35,11 @@ def test_half_of_the_channels_are_a_network_of_half_the_width():
     assert multiplications(network, 1, 64) == multiplications(half, 1, 64)
 
 
-def test_a_layer_keeps_a_multiple_of_eight():
+def test_a_layer_keeps_a_multiple_of_eight_and_no_less_than_its_share():
     network = plain(16)
     prune_channels(network, 1, 0.3)
     widths = [block[0].out_channels for block in network.network.down]
-    assert widths == [8, 16, 40, 88, 176]  # of 11.2, 22.4, 44.8, 89.6 and 179.2
+    assert widths == [16, 24, 48, 96, 184]  # of 11.2, 22.4, 44.8, 89.6 and 179.2
 
 
 def test_the_channels_with_the_smallest_weights_go():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 
 import segmentation
@@ -32,6 +33,38 @@ def test_predictions_are_those_of_load(trained: Path) -> None:
         np.testing.assert_array_equal(prediction.labels, predictor(prediction.image))
         np.testing.assert_array_equal(prediction.mask, one.data.source.read_mask(prediction.sample))
     assert [prediction.sample.id for prediction in predictions([one], ids={"slice-005"})] == ["slice-005"]
+
+
+def test_slices_of_a_stack_are_predicted_with_their_neighbours(run: Callable[..., int], quick: list[str]) -> None:
+    random = np.random.default_rng(0)
+    masks = np.where(random.random((6, 4, 4)) < 0.5, 255, 0).repeat(16, 1).repeat(16, 2).astype(np.uint8)
+    pages = np.clip(masks * 0.5 + random.integers(0, 120, masks.shape), 0, 255).astype(np.uint8)
+    for name, stack in (("volume", pages), ("labels", masks)):
+        tifffile.imwrite(f"{name}.tif", stack, photometric="minisblack")
+    Path("stack.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "data.source.class_path": "TiffStackSource",
+                "data.source.init_args.root": ".",
+                "data.source.init_args.images": "volume.tif",
+                "data.source.init_args.masks": "labels.tif",
+                "data.source.init_args.classes": ["membrane", "cell"],
+                "data.source.init_args.mask_values": {0: 0, 255: 1},
+            }
+        )
+    )
+    arguments = ["--model.agglomeration", 0.6, "--run_folder", "run"]
+    assert run("fit", "--config", "stack.yaml", *quick, *arguments) == 0
+    (one,) = scored_of("run", neighbour_weight=0.5)
+    assert one.ids == ["volume-004", "volume-005"]
+    found = {prediction.sample.id: prediction.probabilities for prediction in predictions([one])}
+    images = [one.data.reader(sample)[0] for sample in one.data.samples(one.ids)]
+    expected = list(segmentation.load("run", neighbour_weight=0.5).stack(images))
+    np.testing.assert_array_equal(list(found.values()), expected)
+    (last,) = predictions([one], ids={one.ids[-1]})  # its neighbour is predicted too
+    np.testing.assert_array_equal(last.probabilities, expected[-1])
+    assert run("report", "--ckpt_path", "run", "--neighbour_weight", 0.5, "--out", "page", "--worst", 1) == 0
+    assert "neighbouring slices 0.5" in Path("page/report.html").read_text()
 
 
 def test_data_of_other_classes_are_refused(trained: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation.errors import InputError
-from segmentation.inference.agglomeration import close_gaps
+from segmentation.inference.agglomeration import close_gaps, close_gaps_in_stack
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
@@ -99,6 +99,28 @@ def test_gaps_are_closed_in_the_whole_image_whatever_the_tiles() -> None:
     plain = Predictor([Brightness(replace(closing, agglomeration=None))]).probabilities(image)
     np.testing.assert_array_equal(found[1], close_gaps(plain[1], 0.4))
     assert (found != plain).any()
+
+
+def test_the_slices_of_a_stack_ask_their_neighbours_where_wanted() -> None:
+    slices = [noise(40, 50), np.roll(noise(40, 50), 3, 1), noise(50, 40).T]
+    closing = replace(PLAIN, agglomeration=0.6, tile=16)
+    alone = Predictor([Brightness(closing)])
+    one_by_one = [alone.probabilities(one) for one in slices]
+    np.testing.assert_array_equal(list(alone.stack(slices)), one_by_one)
+    np.testing.assert_array_equal(list(Predictor([Brightness(closing)], 0.0).stack(slices)), one_by_one)
+    together = list(Predictor([Brightness(closing)], 0.5).stack(slices))
+    unclosed = Predictor([Brightness(replace(closing, agglomeration=None))])
+    plain = [unclosed.probabilities(one)[1] for one in slices]
+    np.testing.assert_array_equal([one[1] for one in together], list(close_gaps_in_stack(plain, 0.6, 0.5)))
+    assert (np.stack(together) != np.stack(one_by_one)).any()
+    np.testing.assert_allclose(np.stack(together).sum(1), 1, atol=1e-6)
+
+
+def test_neighbours_without_closed_gaps_or_with_a_negative_weight_are_refused() -> None:
+    with pytest.raises(InputError, match="give --agglomeration too, 0.6 for membranes"):
+        next(Predictor([Brightness()], 0.3).stack([noise(8, 8)]))
+    with pytest.raises(InputError, match="--neighbour_weight is -1"):
+        Predictor([Brightness()], -1)
 
 
 def test_what_was_trained_on_is_known_where_the_pixels_were_seen() -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, tee
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,6 +51,7 @@ def predict(
     tta: Tta | None = None,
     tta_scales: list[float] | None = None,
     agglomeration: float | None = None,
+    neighbour_weight: float | None = None,
     instances: Method = "components",
     device: str | None = None,
     resume: bool = False,
@@ -81,6 +82,8 @@ def predict(
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged, such as 0.75 1 1.25.
         agglomeration: Objects that touch through gaps in their boundary are parted: the mean boundary probability below
             which two fragments are one object, 0.6 for membranes; two classes, whole image in memory.
+        neighbour_weight: How much the pages before and after count when gaps are closed in a stack of serial sections,
+            0.3 for membranes; three pages are in memory.
         instances: How objects are told apart. components: connected pixels of a class. watershed: objects that
             touch are parted where the probability sinks between them.
         device: cpu, cuda, ...; a GPU where there is one. With onnx cpu, cuda, tensorrt or a provider of onnxruntime; the
@@ -111,6 +114,7 @@ def predict(
             tta=tta,
             tta_scales=tta_scales,
             agglomeration=agglomeration,
+            neighbour_weight=neighbour_weight,
         )
         failures = _predict_all(predictor, left, kinds, out, instances)
     _list_failures(failures, out)
@@ -206,6 +210,10 @@ def _answers(predictor: Predictor, jobs: list[Job]) -> Iterator[tuple[Page, Iter
 
     Images of one size that follow each other go through the network together where it takes several tiles.
     """
+    if predictor.neighbour_weight is not None:
+        for job in jobs:
+            yield from _of_stack(predictor, _opened(job, predictor.in_channels))
+        return
     for (shape, _), alike in groupby(
         chain.from_iterable(_opened(job, predictor.in_channels) for job in jobs), key=_kind_of_image
     ):
@@ -214,6 +222,14 @@ def _answers(predictor: Predictor, jobs: list[Job]) -> Iterator[tuple[Page, Iter
             bands = _bands(predictor, [page.image for page in batch if not isinstance(page.image, InputError)])
             for place, page in enumerate(batch):
                 yield page, _of_one(bands, place)
+
+
+def _of_stack(predictor: Predictor, pages: Iterator[Page]) -> Iterator[tuple[Page, Iterator[NDArray[np.float32]]]]:
+    """The pages of a job, each predicted with its neighbours."""
+    pages, ahead = tee(pages)
+    answers = predictor.stack(page.image for page in ahead if not isinstance(page.image, InputError))
+    for page in pages:
+        yield page, islice(answers, 1)
 
 
 def _opened(job: Job, channels: int) -> Iterator[Page]:

@@ -33,7 +33,7 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     Args:
         ckpt_path: A checkpoint of fit, or a run folder (its best).
         out: File of the new checkpoint, FILE.ckpt.
-        share: Of the channels of each layer that go; a layer keeps a multiple of 8.
+        share: Of the channels of each layer that go; a layer keeps a multiple of 8, rounded up.
         overwrite: Replace a file that is there.
 
     Raises:
@@ -53,7 +53,7 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     AtomicCheckpointIO().save_checkpoint(pruned, out)
     after, side = _counts(module), module.network.fixed or SIZE
     print(
-        f"Pruned: {len(widths)} layers keep {1 - share:.0%} of their channels, in multiples of {MULTIPLE}\n"
+        f"Pruned: {len(widths)} layers keep {1 - share:.0%} of their channels, rounded up to {MULTIPLE}\n"
         f"  million parameters {before[0]:.2f} -> {after[0]:.2f}, "
         f"GMAC at {side}x{side} {before[1]:.2f} -> {after[1]:.2f}\n"
         f"Checkpoint: {out}; its scores are low until it is fine-tuned:\n"

@@ -29,6 +29,7 @@ def report(
     tolerance: float = 2.0,
     tta: Tta | None = None,
     agglomeration: float | None = None,
+    neighbour_weight: float | None = None,
     device: str | None = None,
     allow_seen: bool = False,
     wandb: bool | None = None,
@@ -45,6 +46,7 @@ def report(
         tolerance: Of the surface Dice, in pixels: outlines that are no further apart agree.
         tta: Test-time augmentation, none, flips or d4, instead of the checkpoint's.
         agglomeration: Instead of the checkpoint's, as for predict.
+        neighbour_weight: As for predict; the neighbours of a page are those of its own list.
         device: cpu, cuda, ...; a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.
         wandb: Log the report into the run in Weights & Biases too, offline unless WANDB_MODE=online; by default when
@@ -58,7 +60,7 @@ def report(
         raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
-    scored = scored_of(ckpt_path, split, config, device, allow_seen, tta, agglomeration)
+    scored = scored_of(ckpt_path, split, config, device, allow_seen, tta, agglomeration, neighbour_weight)
     run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
     out = out or new_folder(run, f"report-{scored[0].split}-")
     scores = write_report(

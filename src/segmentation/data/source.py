@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,21 @@ class Sample:
     images: tuple[Part, ...]
     masks: tuple[Part, ...] = ()
     group: str | None = None
+
+
+def stacks(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Samples in their order, those that are consecutive pages of one file together."""
+    found: list[list[Sample]] = []
+    page: Part | None = None
+    for sample in samples:
+        # of several parts, such as the neighbours that are its channels, the middle one is the sample itself
+        part = sample.images[len(sample.images) // 2]
+        if page is not None and part == Part(page.path, (page.page or 0) + 1):
+            found[-1].append(sample)
+        else:
+            found.append([sample])
+        page = part
+    return found
 
 
 class Source(ABC):

@@ -1,5 +1,6 @@
 """Channels that a trained network can do without, taken out of it."""
 
+from math import ceil
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from segmentation.model.networks.any_size import AnySize
 from segmentation.model.networks.widths import Widths, widths_of
 
 MULTIPLE = 8
-"""Of channels that a layer keeps, as vector units and tensor cores take them; one of fewer than twice as many stays."""
+"""Of channels that a layer keeps, as vector units and tensor cores take them; rounded up, so that thin layers keep more."""
 
 PRUNED = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
 """Layers with weights that a network may have."""
@@ -51,8 +52,8 @@ def prune_channels(network: AnySize, in_channels: int, share: float) -> Widths:
                 images,
                 importance=tp.importance.GroupMagnitudeImportance(),
                 pruning_ratio=share,
+                pruning_ratio_dict=_shares(inner, share),
                 ignored_layers=_heads(graph),
-                round_to=MULTIPLE,
                 forward_fn=_answers,
             )
         shapes = _shapes(inner, images)
@@ -100,6 +101,13 @@ def _shapes(network: nn.Module, images: list[Tensor]) -> list[torch.Size]:
     with torch.no_grad():
         answers = _answers(network, images)
     return [answer.shape for answer in (answers if isinstance(answers, list) else [answers])]
+
+
+def _shares(network: nn.Module, share: float) -> dict[nn.Module, float]:
+    """Of each layer, such that it keeps a multiple of channels and loses no more than the share."""
+    channels = {layer: len(layer.weight) for layer in network.modules() if isinstance(layer, nn.Conv2d)}
+    kept = {layer: MULTIPLE * ceil(round(n * (1 - share) / MULTIPLE, 6)) for layer, n in channels.items()}
+    return {layer: max(0.0, 1 - kept[layer] / n) for layer, n in channels.items()}
 
 
 def _heads(graph: Any) -> list[nn.Module]:

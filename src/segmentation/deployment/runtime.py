@@ -34,6 +34,7 @@ def load(
     tta: Tta | None = None,
     tta_scales: Sequence[float] | None = None,
     agglomeration: float | None = None,
+    neighbour_weight: float | None = None,
     threads: int | None = None,
     providers: Sequence[str] = ("cpu",),
 ) -> Predictor:
@@ -51,6 +52,7 @@ def load(
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged.
         agglomeration: Mean boundary probability below which two fragments are one object, 0..1; needs the whole image in
             memory.
+        neighbour_weight: How much the slices before and after count when gaps are closed in a ``stack``, such as 0.3.
         threads: Of the CPU; None for one on each core that this process may use.
         providers: What computes, the first choice first: cpu, cuda, tensorrt, or any name of onnxruntime's. What none of
             them can compute goes to those that onnxruntime itself would take next.
@@ -80,7 +82,7 @@ def load(
         session = _session(path, content, wanted, threads)
         _check(path, session, description)
         networks.append(OnnxNetwork(session, replace(_decided(description, threshold), **given)))
-    return Predictor(networks)
+    return Predictor(networks, neighbour_weight)
 
 
 class OnnxNetwork:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from segmentation.callbacks.runs import config_beside, run_of
 from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
-from segmentation.data.source import Sample
+from segmentation.data.source import Sample, stacks
 from segmentation.errors import InputError
 from segmentation.inference.flips import Tta
 from segmentation.inference.predictor import Predictor
@@ -83,6 +84,7 @@ def scored_of(
     allow_seen: bool = False,
     tta: Tta | None = None,
     agglomeration: float | None = None,
+    neighbour_weight: float | None = None,
 ) -> list[Scored]:
     """What a checkpoint, a run or a cross-validation is scored on.
 
@@ -95,6 +97,7 @@ def scored_of(
         allow_seen: Score samples that the checkpoint was trained on.
         tta: Test-time augmentation instead of the checkpoint's.
         agglomeration: As for ``load``, instead of the checkpoint's.
+        neighbour_weight: As for ``load``.
 
     Returns:
         One, or one for each fold.
@@ -113,13 +116,17 @@ def scored_of(
             )
         split = "val"
     given = {name: value for name, value in (("tta", tta), ("agglomeration", agglomeration)) if value is not None}
-    return [_scored(TorchNetwork(load_module(file, given), device), file, split, config, allow_seen) for file in files]
+    networks = (TorchNetwork(load_module(file, given), device) for file in files)
+    return [
+        _scored(network, neighbour_weight, file, split, config, allow_seen)
+        for network, file in zip(networks, files, strict=True)
+    ]
 
 
 def predictions(
     scored: Sequence[Scored], advance: Callable[[], None] | None = None, ids: Collection[str] | None = None
 ) -> Iterator[Prediction]:
-    """Read and predict the samples, one after the other; the memory is that of one.
+    """Read and predict the samples, one after the other; the memory is that of one, with ``neighbour_weight`` of three.
 
     Args:
         scored: Samples and checkpoints.
@@ -134,15 +141,20 @@ def predictions(
     """
     for one in scored:
         wanted = [key for key in one.ids if ids is None or key in ids]
-        for sample in one.data.samples(wanted):
-            image, mask = one.data.reader(sample)
-            try:
-                probabilities = one.predictor.probabilities(image)
-            except InputError as error:
-                raise InputError(f"{sample.id}: {error}") from error
-            yield Prediction(one, sample, image, mask, probabilities, one.predictor.labels(probabilities))
-            if advance is not None:
-                advance()
+        alone = one.predictor.neighbour_weight is None
+        for stack in stacks(one.data.samples(wanted if alone else one.ids)):
+            pairs, ahead = tee(map(one.data.reader, stack))
+            answers = one.predictor.stack(image for image, _ in ahead)
+            for sample, (image, mask) in zip(stack, pairs, strict=True):
+                try:
+                    probabilities = next(answers)
+                except InputError as error:
+                    raise InputError(f"{sample.id}: {error}") from error
+                if sample.id not in wanted:
+                    continue  # a neighbour
+                yield Prediction(one, sample, image, mask, probabilities, one.predictor.labels(probabilities))
+                if advance is not None:
+                    advance()
 
 
 def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allowed: bool) -> list[str]:
@@ -169,7 +181,14 @@ def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allow
     return seen
 
 
-def _scored(network: TorchNetwork, file: Path, split: ListName | None, config: Path | None, allow_seen: bool) -> Scored:
+def _scored(
+    network: TorchNetwork,
+    neighbour_weight: float | None,
+    file: Path,
+    split: ListName | None,
+    config: Path | None,
+    allow_seen: bool,
+) -> Scored:
     config = config or config_beside(file)
     if config is None:
         raise InputError(f"there is no config.yaml in the run of {file}; give the data as --config")
@@ -183,6 +202,6 @@ def _scored(network: TorchNetwork, file: Path, split: ListName | None, config: P
     if names != known:
         raise InputError(f"{file} was trained on the classes {known}, the data of {config} have {names}")
     data.setup(_STAGES[chosen])
-    predictor, module = Predictor([network]), network.module
+    predictor, module = Predictor([network], neighbour_weight), network.module
     scored = Scored(predictor, module, data, data.split[chosen], run_of(file).name, chosen, file, config)
     return replace(scored, seen=tuple(seen_samples(scored.digests, module.trained_on, allow_seen)))

@@ -1,11 +1,13 @@
 """How a trained network is applied to whole images: tiles, test-time augmentation, closed gaps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import tee
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segmentation.errors import InputError, nearest
 from segmentation.inference.arrays import converted, mean, to_numpy
@@ -61,10 +63,30 @@ class Application:
         from segmentation.inference.agglomeration import close_gaps  # scipy and scikit-image take a second to import
 
         whole = to_numpy(probabilities)
-        before = whole[:, 1]
-        after = np.stack([close_gaps(one, self.agglomeration) for one in before])
-        nothing = np.array([1, 0], whole.dtype)[:, None, None]
-        return converted(probabilities, np.where((after < before)[:, None], nothing, whole))
+        return converted(
+            probabilities, np.stack([_emptied(one, close_gaps(one[1], self.agglomeration)) for one in whole])
+        )
+
+    def closed_stack(self, slices: Iterable[NDArray[np.float32]], weight: float) -> Iterator[NDArray[np.float32]]:
+        """Probabilities (2, H, W) of consecutive slices -> the same with gaps closed, neighbours asked.
+
+        Args:
+            slices: In order.
+            weight: Of the neighbours, as for ``close_gaps_in_stack``.
+
+        Raises:
+            InputError: Where gaps are not to be closed.
+        """
+        if self.agglomeration is None:
+            raise InputError(
+                f"--neighbour_weight {weight:g} says how much neighbouring slices count when gaps are closed; "
+                "give --agglomeration too, 0.6 for membranes"
+            )
+        from segmentation.inference.agglomeration import close_gaps_in_stack
+
+        slices, objects = tee(slices)
+        closed = close_gaps_in_stack((one[1] for one in objects), self.agglomeration, weight)
+        yield from map(_emptied, slices, closed)
 
 
 def application_of(settings: Mapping[str, Any], classes: int, fixed: int | None) -> Application:
@@ -94,6 +116,12 @@ def application_of(settings: Mapping[str, Any], classes: int, fixed: int | None)
             "class 0 the boundary, or leave it out"
         )
     return Application(Tiling(fixed or settings["tile"], settings["overlap"]), settings["tta"], scales, level)
+
+
+def _emptied(probabilities: NDArray[np.float32], closed: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2, H, W) with certain boundaries where the probability of the objects (H, W) has been lowered."""
+    nothing = np.array([1, 0], probabilities.dtype)[:, None, None]
+    return np.where(closed < probabilities[1], nothing, probabilities)
 
 
 def _at_scale(network: Probabilities, resized: Resized, scale: float, tile: Any) -> Any:

@@ -1,6 +1,6 @@
 """Trained networks, whatever computes them, as a function from raw pixels to labels."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median_low
 from typing import Any, Protocol
@@ -134,17 +134,22 @@ class Predictor:
     Args:
         networks: Of the same classes and channels; their probabilities are averaged. The first one says how
             images are cut into tiles.
+        neighbour_weight: Of the slices before and after in a ``stack``, as for ``close_gaps_in_stack``; None for slices
+            by themselves.
 
     Attributes:
         decision: Of the network; of several networks, the mean threshold and the median sizes.
         tiling: Of images that are larger than a tile.
 
     Raises:
-        InputError: When the networks differ in classes or channels.
+        InputError: When the networks differ in classes or channels, or the weight is negative.
     """
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Network], neighbour_weight: float | None = None) -> None:
+        if neighbour_weight is not None and not neighbour_weight >= 0:
+            raise InputError(f"--neighbour_weight is {neighbour_weight}; give 0 or more, such as 0.3")
         self.networks = list(networks)
+        self.neighbour_weight = neighbour_weight
         described = [network.description for network in self.networks]
         first = described[0]
         for other in described:
@@ -200,11 +205,29 @@ class Predictor:
         """
         return np.concatenate([block[0] for _, block in self.bands([self._check(image)])], axis=1)
 
+    def stack(self, images: Iterable[ArrayLike | Pixels]) -> Iterator[NDArray[np.float32]]:
+        """Probabilities of the slices of a stack, with ``neighbour_weight`` each with regard to its neighbours.
+
+        Args:
+            images: As for ``probabilities``, in order.
+
+        Yields:
+            (K, H, W) for each slice; with ``neighbour_weight`` when the slice after it has been taken.
+
+        Raises:
+            InputError: For another number of channels or pixel type; for a weight where gaps are not to be closed.
+        """
+        if self.neighbour_weight is None:
+            yield from map(self.probabilities, images)
+        else:
+            whole = (np.concatenate([block[0] for _, block in self._bands([image])], axis=1) for image in images)
+            yield from self._application.closed_stack(whole, self.neighbour_weight)
+
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(K, H, W) probabilities -> (H, W) class indices by the stored decision."""
         return self.decision.labels(probabilities).astype(np.uint8)
 
-    def bands(self, images: Sequence[Pixels]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def bands(self, images: Sequence[ArrayLike | Pixels]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Probabilities of images of one size, from top to bottom.
 
         Args:
@@ -216,17 +239,21 @@ class Predictor:
         Raises:
             InputError: For another number of channels or pixel type.
         """
-        images = [self._check(image) for image in images]
-
-        def rows(start: int, stop: int) -> NDArray[Any]:
-            return np.stack([image[start:stop] for image in images]).transpose(0, 3, 1, 2)
-
-        height, width = images[0].shape[:2]
-        bands = tiling.bands(self._predict, rows, (height, width), self.tiling)
-        blocks: Iterator[tuple[int, NDArray[np.float32]]] = ((start, to_numpy(block)) for start, block in bands)
+        blocks = self._bands(images)
         if self._application.agglomeration is not None:  # looks at whole objects
             blocks = iter([(0, self._application.closed(np.concatenate([block for _, block in blocks], axis=2)))])
         yield from blocks
+
+    def _bands(self, images: Sequence[ArrayLike | Pixels]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """As ``bands``, gaps not closed."""
+        checked = [self._check(image) for image in images]
+
+        def rows(start: int, stop: int) -> NDArray[Any]:
+            return np.stack([image[start:stop] for image in checked]).transpose(0, 3, 1, 2)
+
+        height, width = checked[0].shape[:2]
+        bands = tiling.bands(self._predict, rows, (height, width), self.tiling)
+        yield from ((start, to_numpy(block)) for start, block in bands)
 
     def _predict(self, tiles: NDArray[Any]) -> Any:
         """(N, C, h, w) raw pixels -> mean probabilities (N, K, h, w) of the networks."""

@@ -34,6 +34,7 @@ def load(
     tta: Tta | None = None,
     tta_scales: list[float] | None = None,
     agglomeration: float | None = None,
+    neighbour_weight: float | None = None,
 ) -> Predictor:
     """A predictor from checkpoints; needs no config, no network access and no command line.
 
@@ -48,6 +49,7 @@ def load(
         tta_scales: Sizes of the image, as factors, whose probabilities are averaged.
         agglomeration: Mean boundary probability below which two fragments are one object, 0..1; needs the whole image in
             memory.
+        neighbour_weight: How much the slices before and after count when gaps are closed in a ``stack``, such as 0.3.
 
     Example:
         >>> predictor = segmentation.load("runs/isbi/20260101-120000/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -68,7 +70,7 @@ def load(
     given = {name: value for name, value in options.items() if value is not None}
     paths = [ckpt_path] if isinstance(ckpt_path, str | Path) else ckpt_path
     modules = [load_module(file, given) for path in paths for file in checkpoints_of(path)]
-    return Predictor([TorchNetwork(module, device) for module in modules])
+    return Predictor([TorchNetwork(module, device) for module in modules], neighbour_weight)
 
 
 class TorchNetwork:

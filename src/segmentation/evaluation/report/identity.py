@@ -130,6 +130,8 @@ def _decision(one: Scored) -> str:
     ]
     if settings["agglomeration"] is not None:
         parts.append(f"agglomeration {settings['agglomeration']:g}")
+    if one.predictor.neighbour_weight is not None:
+        parts.append(f"neighbouring slices {one.predictor.neighbour_weight:g}")
     views = ", ".join([settings["tta"], *(f"scale {scale:g}" for scale in settings["tta_scales"] or [])])
     return ", ".join([*parts, f"test-time augmentation {views}"])
 
