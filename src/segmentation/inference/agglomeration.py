@@ -158,10 +158,11 @@ def _merged(
 def _overlaps(here: Cut, near: Cut) -> list[Counter[int]]:
     """For each fragment the pixels that it shares with each object of a neighbouring slice, boundaries left out."""
     inside = (here.probability > 0.5) & (near.probability > 0.5)
-    pairs = np.stack([here.fragments[inside], near.objects[inside]], axis=1)
-    found, pixels = np.unique(pairs, axis=0, return_counts=True)
+    width = int(near.objects.max()) + 1
+    found, pixels = np.unique(here.fragments[inside] * np.int64(width) + near.objects[inside], return_counts=True)
     counts: list[Counter[int]] = [Counter() for _ in range(int(here.fragments.max()) + 1)]
-    for (fragment, other), shared in zip(found.tolist(), pixels.tolist(), strict=True):
+    for pair, shared in zip(found.tolist(), pixels.tolist(), strict=True):
+        fragment, other = divmod(pair, width)
         counts[fragment][other] = shared
     return counts
 
