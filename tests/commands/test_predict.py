@@ -537,6 +537,12 @@ def test_the_pages_of_a_stack_ask_their_neighbours(monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(read_values(Part(Path("predictions/labels/single.png"))), 255 * alone)
 
 
+def test_neighbours_that_no_input_has_are_told() -> None:
+    for name in ("in/a.png", "in/b.png"):
+        draw(name)
+    assert "no input has several; save serial sections as one multi-page TIFF" in refusal("in", neighbour_weight=0.3)
+
+
 def test_a_stack_with_a_broken_page_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     described = Description(Classes(("membrane", "cell")), 1, Intensity(), Decision(), agglomeration=0.6)
     predictor = Predictor([Grey(described)], neighbour_weight=0.5)

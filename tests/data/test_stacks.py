@@ -21,5 +21,9 @@ def test_files_of_one_image_are_by_themselves() -> None:
     assert [len(stack) for stack in stacks([page(name, None) for name in ("a", "b", "b")])] == [1, 1, 1]
 
 
+def test_samples_that_are_drawn_have_no_neighbours() -> None:
+    assert [len(stack) for stack in stacks([Sample("a", ()), Sample("b", ()), page("c", 0)])] == [1, 1, 1]
+
+
 def test_slices_with_their_neighbours_as_channels_count_by_the_middle_one() -> None:
     assert [len(stack) for stack in stacks([page("a", 0, 0, 1), page("a", 0, 1, 2), page("a", 1, 2, 2)])] == [3]

@@ -67,6 +67,20 @@ def test_slices_of_a_stack_are_predicted_with_their_neighbours(run: Callable[...
     assert "neighbouring slices 0.5" in Path("page/report.html").read_text()
 
 
+def test_neighbours_that_no_sample_has_are_told(run: Callable[..., int], quick: list[str], folder_data: Path) -> None:
+    source = (
+        "--data.source",
+        "FolderSource",
+        "--data.source.root",
+        folder_data,
+        "--data.source.classes",
+        "[floor, box]",
+    )
+    assert run("fit", *source, *quick, "--run_folder", "run") == 0
+    with pytest.raises(InputError, match="no two samples are pages of one file"):
+        scored_of("run", neighbour_weight=0.3)
+
+
 def test_data_of_other_classes_are_refused(trained: Path) -> None:
     config = yaml.safe_load((trained / "config.yaml").read_text())
     config["data"]["source"] = {"class_path": "FolderSource", "init_args": {"root": "x", "classes": ["a", "b"]}}

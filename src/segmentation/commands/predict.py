@@ -102,6 +102,11 @@ def predict(
     jobs = find_jobs(inputs, out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder as --out")
+    if neighbour_weight is not None and all(job.pages == 1 for job in jobs):
+        raise InputError(
+            "--neighbour_weight asks the pages before and after, but no input has several; "
+            "save serial sections as one multi-page TIFF, or leave it out"
+        )
     left = _left(jobs, kinds, out, resume=resume, overwrite=overwrite)
     if len(left) < len(jobs):
         print(f"{len(jobs) - len(left)} of {len(jobs)} inputs have their results already")

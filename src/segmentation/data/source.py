@@ -41,8 +41,8 @@ def stacks(samples: Iterable[Sample]) -> list[list[Sample]]:
     page: Part | None = None
     for sample in samples:
         # of several parts, such as the neighbours that are its channels, the middle one is the sample itself
-        part = sample.images[len(sample.images) // 2]
-        if page is not None and part == Part(page.path, (page.page or 0) + 1):
+        part = sample.images[len(sample.images) // 2] if sample.images else None
+        if page is not None and page.page is not None and part == Part(page.path, page.page + 1):
             found[-1].append(sample)
         else:
             found.append([sample])

@@ -104,7 +104,8 @@ def scored_of(
 
     Raises:
         InputError: When there is no such checkpoint, config or list; when data and checkpoint do not belong
-            together; when samples were trained on and that is not allowed.
+            together; when samples were trained on and that is not allowed; when a weight is given and nothing has
+            neighbours.
     """
     path = Path(ckpt_path)
     files = checkpoints_of(path)
@@ -117,10 +118,16 @@ def scored_of(
         split = "val"
     given = {name: value for name, value in (("tta", tta), ("agglomeration", agglomeration)) if value is not None}
     networks = (TorchNetwork(load_module(file, given), device) for file in files)
-    return [
+    found = [
         _scored(network, neighbour_weight, file, split, config, allow_seen)
         for network, file in zip(networks, files, strict=True)
     ]
+    if neighbour_weight is not None and all(len(stacks(one.data.samples(one.ids))) == len(one.ids) for one in found):
+        raise InputError(
+            "--neighbour_weight asks the slices before and after, but no two samples are pages of one file; "
+            "keep serial sections as one multi-page TIFF (TiffStackSource), or leave it out"
+        )
+    return found
 
 
 def predictions(
