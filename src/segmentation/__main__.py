@@ -109,6 +109,7 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
         prog=f"python -m segmentation {function.__name__}",
         description=(function.__doc__ or "").split("Args:")[0],
         exit_on_error=False,
+        allow_abbrev=False,  # a typing error is not to pass for the option that it begins
     )
     for name in positional:
         parser.add_argument(name, nargs="+", type=str, help=described.get(name))

@@ -120,6 +120,7 @@ class SegmentationCLI(LightningCLI):
             trainer_defaults={"max_epochs": 50, "enable_model_summary": False},
             args=args,
             parser_class=_Parser,
+            parser_kwargs={"allow_abbrev": False},
             auto_configure_optimizers=False,
             # hyperparameters are plain values already
             load_from_checkpoint_support=False,

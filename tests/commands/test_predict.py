@@ -207,7 +207,7 @@ def test_labels_of_two_classes_are_black_and_white(binary: StubPredictor, capsys
     with Image.open("predictions/labels/p1/a.png") as picture:
         assert picture.mode == "L"
         np.testing.assert_array_equal(np.array(picture), np.where(pixels > 127, 255, 0))
-    assert "1 labels: predictions/labels\n" in capsys.readouterr().out
+    assert "labels of 1 inputs: predictions/labels\n" in capsys.readouterr().out
 
 
 def test_labels_of_more_classes_have_the_colours_of_the_classes(three: StubPredictor) -> None:
@@ -342,7 +342,7 @@ def test_a_file_that_fails_is_listed_and_the_others_go_on(
     assert files() == ["failures.csv", "labels/a.png", "labels/c.png"]
     captured = capsys.readouterr()
     assert captured.err.count("failed: in/") == 3
-    assert "2 labels: predictions/labels\n" in captured.out
+    assert "labels of 2 inputs: predictions/labels\n" in captured.out
 
 
 def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredictor) -> None:

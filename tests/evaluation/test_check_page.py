@@ -62,11 +62,11 @@ def test_the_odd_ones_are_looked_at_and_never_more_than_fit() -> None:
 def test_pictures_are_small_and_in_the_colours_of_the_classes() -> None:
     (picture,) = pictures(Halves(), [Sample("a", ())], {"a": "odd"}, {"val": ["a"]})
     mask = opened(picture.mask)
-    assert mask.shape == (13, 256, 3) and picture.note == "val, odd"
-    np.testing.assert_array_equal(mask[:10, :127], np.broadcast_to(CLASSES.tints[1], (10, 127, 3)))
-    assert not mask[:10, 129:].any()
-    assert set(np.unique(mask[11:])) == {90, 170}
-    assert opened(picture.image).shape == opened(picture.both).shape == (13, 256, 3)
+    assert mask.shape == (19, 384, 3) and picture.note == "val, odd"
+    np.testing.assert_array_equal(mask[:15, :190], np.broadcast_to(CLASSES.tints[1], (15, 190, 3)))
+    assert not mask[:15, 194:].any()
+    assert set(np.unique(mask[17:])) == {90, 170}
+    assert opened(picture.image).shape == opened(picture.both).shape == (19, 384, 3)
 
 
 def test_shares_are_those_of_each_list() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segmentation.errors import InputError
-from segmentation.evaluation.html import data_url, percent, score, write_html
+from segmentation.evaluation.html import data_url, number, percent, score, write_html
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,11 @@ def test_what_is_there_is_never_none(share: float, text: str) -> None:
 
 def test_an_undefined_score_is_a_hyphen() -> None:
     assert [score(value) for value in (0.98765, float("nan"), None, float("inf"))] == ["0.988", "-", "-", "inf"]
+
+
+def test_numbers_of_16_bit_images_have_no_exponents() -> None:
+    values = (33010.2, -65535, 0.012345, 1234.56, 9e15, 0)
+    assert [number(value) for value in values] == ["33,010", "-65,535", "0.01235", "1235", "9e+15", "0"]
 
 
 def test_a_picture_within_the_page_is_the_picture() -> None:

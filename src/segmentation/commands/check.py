@@ -114,10 +114,12 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
         if choice.key.removeprefix("data.") in SPLITTING
     }
     data = SegmentationDataModule(source, **splitting)
+    runs = f"{ROOT}/{run_name([str(config)], '')}"
+    counted = " --write labels,objects --instances watershed" if arguments.get("mask_values") == "objects" else ""
     commands = (
         f"python -m segmentation fit --config {config}",
-        f"python -m segmentation test --config {config} --ckpt_path best",
-        f"python -m segmentation predict IMAGES --ckpt_path {ROOT}/{run_name([str(config)], '')}/TIME/checkpoints/best.ckpt --out predictions",
+        f"python -m segmentation test --ckpt_path {runs}",
+        f"python -m segmentation predict IMAGES --ckpt_path {runs} --out predictions{counted}",
     )
     head = [
         f"Written by `python -m segmentation check --root {root}` for {facts.count} labelled samples.",

@@ -180,7 +180,7 @@ def _check_results(samples: list[Sample], targets: list[Target], out: Path, to: 
     if existing and not overwrite:
         raise InputError(
             f"{len(existing)} files exist, such as {existing[0]}; nothing overwritten. Give another --out, or "
-            "--overwrite true"
+            "--overwrite"
         )
 
 

@@ -124,7 +124,7 @@ def predict(
         failures = _predict_all(predictor, left, kinds, out, instances)
     _list_failures(failures, out)
     for kind in kinds if left else []:
-        print(f"{len(left) - len(failures)} {kind}: {out / kind}")
+        print(f"{kind} of {len(left) - len(failures)} inputs: {out / kind}")
     if failures:
         raise InputError(f"{len(failures)} of {len(left)} inputs could not be predicted; {out / FAILURES} says why")
 
@@ -164,8 +164,8 @@ def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwr
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise InputError(
-            f"{len(existing)} results exist, such as {existing[0]}; give another --out, or --overwrite true, or "
-            "--resume true for what is missing"
+            f"{len(existing)} results exist, such as {existing[0]}; give another --out, or --overwrite, or "
+            "--resume for what is missing"
         )
     return jobs
 

@@ -39,7 +39,7 @@ def _make_way(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; nothing overwritten. Give another folder as --out")
     if not overwrite and any(path.is_file() for path in out.rglob("*")):
-        raise InputError(f"{out} has files; nothing overwritten. Give another folder as --out, or --overwrite true")
+        raise InputError(f"{out} has files; nothing overwritten. Give another folder as --out, or --overwrite")
     for folder in (out / "images", out / "masks"):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("slice-*.png"):  # of a longer stack or another seed: they would mix with the new ones

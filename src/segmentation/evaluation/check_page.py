@@ -17,7 +17,7 @@ from segmentation.errors import InputError
 from segmentation.evaluation.html import data_url, legend, write_html
 from segmentation.inference.classes import Classes, overlay, to_rgb
 
-THUMB = 256
+THUMB = 384
 """Longest side of a picture in pixels."""
 
 PICTURES = 24

@@ -73,8 +73,8 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
+    """Four digits; all of them before the point up to a million millions."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def score(value: float | None) -> str:

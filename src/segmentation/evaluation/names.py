@@ -38,11 +38,15 @@ NAMES = {
 """Score -> what it is called, and what it says."""
 
 
+MEANS = {"dice": "Mean Dice", "iou": "Mean IoU", "precision": "Mean precision", "recall": "Mean recall"}
+"""Scores that every class has, by their names without a class: the mean over the classes, the background among them."""
+
+
 def title_of(name: str) -> str:
-    """A score's name as a person reads it: ``dice/cell`` is Dice of cell."""
+    """A score's name as a person reads it: ``dice/cell`` is Dice of cell, ``dice`` the mean of the classes."""
     kind, _, class_name = name.partition("/")
     label = NAMES.get(kind, (kind.replace("_", " "), ""))[0]
-    return f"{label} of {class_name}" if class_name else label
+    return f"{label} of {class_name}" if class_name else MEANS.get(kind, label)
 
 
 def shown(name: str, value: float) -> str:

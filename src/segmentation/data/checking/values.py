@@ -43,6 +43,7 @@ class Peek:
             there were none to look at.
         dtype: Of the deepest mask.
         lossy: Whether a mask is of a lossy format.
+        fused: By how many the regions of pixels other than 0 are fewer than the values, in the masks of ``connected``.
     """
 
     masks: int
@@ -52,6 +53,7 @@ class Peek:
     connected: float | None = None
     dtype: str = "uint8"
     lossy: bool = False
+    fused: int = 0
 
     @property
     def colored(self) -> bool:
@@ -83,7 +85,7 @@ def peek(parts: Sequence[Part], most: int = READ) -> Peek:
     chosen = [parts[at * (len(parts) - 1) // max(most - 1, 1)] for at in range(most)] if len(parts) > most else parts
     stored = []
     pixels, holders = Counter[Value](), Counter[Value]()
-    distinct, whole, dtypes, lossy = [], [], set(), False
+    distinct, whole, dtypes, lossy, fused = [], [], set(), False, 0
     for part in chosen:
         try:
             values = _one_channel(read_values(part))
@@ -98,11 +100,12 @@ def peek(parts: Sequence[Part], most: int = READ) -> Peek:
         lossy |= part.path.suffix.lower() in LOSSY_SUFFIXES
         if len(stored) <= _CONNECTED and values.ndim == 2:
             whole += _whole(values)
+            fused += max(0, len(found.keys() - {0}) - int(label(values != 0, return_num=True, connectivity=1)[1]))
     deepest = max(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.uint8))
     if any(isinstance(value, tuple) for value in pixels):  # a mask of black alone is grey by itself
         pixels, holders = _as_colors(pixels), _as_colors(holders)
     connected = sum(whole) / len(whole) if whole else None
-    return Peek(len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy)
+    return Peek(len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy, fused)
 
 
 def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
@@ -237,8 +240,7 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
     if _are_objects(seen, whole):
         reasons = {
             "classes": "objects are told from the background",
-            "mask_values": f"the values number objects: {len(whole)} in all, up to {max(seen.distinct)} in a mask, each one "
-            "connected region",
+            "mask_values": _numbered(seen),
         }
         return Meaning({"classes": _two_names(table), "mask_values": "objects"}, reasons)
     if len(whole) > _MOST_CLASSES:
@@ -263,6 +265,19 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
 
 def _steps_of_one(values: Sequence[int]) -> bool:
     return list(values) == list(range(values[0], values[0] + len(values))) and values[0] in (0, 1)
+
+
+def _numbered(seen: Peek) -> str:
+    """What is said of masks that number objects."""
+    objects = sum(count for value, count in seen.holders.items() if value != 0)
+    most = max(seen.distinct) - (0 in seen.pixels)
+    told = f"the values number objects: {objects} in {_masks(seen)} looked at, up to {most} in one"
+    if seen.fused:
+        told += (
+            f"; at least {seen.fused} of them touch another, which two classes cannot tell apart: predict --write objects "
+            "--instances watershed parts them again"
+        )
+    return told
 
 
 def _are_objects(seen: Peek, values: Sequence[int]) -> bool:

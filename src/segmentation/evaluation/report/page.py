@@ -74,7 +74,7 @@ def write_report_page(
             *((one, [_with_interval(key, whole[f"{key}/{one}"]) for key in BY_CLASS]) for one in names),
             ("mean", [_with_interval(key, whole[key]) for key in BY_CLASS]),
         ],
-        others=[(*NAMES.get(key, (title_of(key), "")), _with_interval(key, whole[key])) for key in others],
+        others=[(title_of(key), NAMES.get(key, ("", ""))[1], _with_interval(key, whole[key])) for key in others],
         tolerance=tolerance,
         plots=plots,
         pictures=pictures,
