@@ -514,8 +514,16 @@ def test_one_or_several_checkpoints(binary: StubPredictor, arguments: list[str],
 def test_how_the_network_is_applied_reaches_it(binary: StubPredictor) -> None:
     draw("a.png")
     options = ["--tile", "512", "--overlap", "0.5", "--tta", "d4", "--tta_scales", "0.75", "1", "1.25"]
+    options += ["--smallest_object", "0", "--largest_hole", "9"]
     assert main(["predict", "a.png", "--ckpt_path", "a.ckpt", *options]) == 0
-    applied = {"tile": 512, "overlap": 0.5, "tta": "d4", "tta_scales": [0.75, 1.0, 1.25]}
+    applied = {
+        "smallest_object": 0,
+        "largest_hole": 9,
+        "tile": 512,
+        "overlap": 0.5,
+        "tta": "d4",
+        "tta_scales": [0.75, 1.0, 1.25],
+    }
     assert binary.loads == [(["a.ckpt"], None, applied)]
 
 

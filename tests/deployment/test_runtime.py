@@ -83,7 +83,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     [
         ({}, 1e-4),
         ({"tile": 40, "overlap": 0.5}, 1e-4),
-        ({"tta": "d4", "threshold": 0.3}, 1e-4),
+        ({"tta": "d4", "threshold": 0.3, "smallest_object": 5, "largest_hole": 0}, 1e-4),
         ({"tta_scales": [0.75, 1.0]}, 0.02),  # 8-bit pixels of another size are rounded
     ],
 )
@@ -189,6 +189,7 @@ def test_the_rule_of_the_pixels_is_applied_and_other_pixels_are_refused() -> Non
         ({"providers": ["gpu"]}, "onnxruntime has no provider gpu here; it has .*CPUExecutionProvider"),
         ({"providers": []}, "onnxruntime has no provider without a name here"),
         ({"threshold": 1.5}, "the threshold is 1.5; give a probability from 0 to 1"),
+        ({"smallest_object": -1}, "smallest_object is -1 pixels; give 0 or more"),
         ({"tile": 0}, "the tile is 0 pixels"),
         ({"tta_scales": [0.0]}, "tta_scales is .*greater than 0"),
         ({"agglomeration": 2.0}, "agglomeration is 2.0 with 2 classes"),

@@ -403,6 +403,7 @@ def test_the_stored_decision_is_used_unless_another_threshold_is_given():
     path = saved(module)
     stored = load(path)
     assert stored.decision == Decision(middle)
+    assert load(path, smallest_object=9, largest_hole=4).decision == Decision(middle, 9, 4)
     assert 0.4 < stored(image).mean() < 0.6
     assert load(path, threshold=0)(image).all()
     assert not load(path, threshold=1)(image).any()

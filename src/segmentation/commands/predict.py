@@ -46,6 +46,8 @@ def predict(
     out: Path = Path("predictions"),
     write: str = "labels",
     threshold: float | None = None,
+    smallest_object: int | None = None,
+    largest_hole: int | None = None,
     tile: int | None = None,
     overlap: float | None = None,
     tta: Tta | None = None,
@@ -76,6 +78,8 @@ def predict(
             labels over the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid
             and box.
         threshold: Instead of the one stored in the checkpoint or exported file; for two classes.
+        smallest_object: Instead of the stored one, in pixels; 0 keeps all objects.
+        largest_hole: Instead of the stored one, in pixels; 0 fills none.
         tile: Longest side in pixels that goes through the network at once; by default the stored one.
         overlap: Share of a tile that it has in common with the next; by default the stored one.
         tta: Test-time augmentation: none, flips (mean of 4 mirror images) or d4 (of 8 flips and quarter turns).
@@ -114,6 +118,8 @@ def predict(
     if left:
         predictor = _loading(ckpt_path, onnx, device)(
             threshold=threshold,
+            smallest_object=smallest_object,
+            largest_hole=largest_hole,
             tile=tile,
             overlap=overlap,
             tta=tta,

@@ -1,7 +1,7 @@
 """Exported files as a function from raw pixels to labels: numpy and onnxruntime, no torch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ def load(
     onnx_path: str | Path | Sequence[str | Path],
     *,
     threshold: float | None = None,
+    smallest_object: int | None = None,
+    largest_hole: int | None = None,
     tile: int | None = None,
     overlap: float | None = None,
     tta: Tta | None = None,
@@ -46,6 +48,8 @@ def load(
     Args:
         onnx_path: An ``.onnx`` file, or several, whose probabilities are averaged.
         threshold: Instead of the stored one, 0..1; for binary tasks.
+        smallest_object: Instead of the stored one, in pixels; 0 keeps all objects.
+        largest_hole: Instead of the stored one, in pixels; 0 fills none.
         tile: Longest side in pixels that goes through the network at once; None for the stored one, as below.
         overlap: Share of a tile that it has in common with the next.
         tta: Test-time augmentation: none, flips or d4.
@@ -71,6 +75,7 @@ def load(
         "tta_scales": tta_scales and tuple(tta_scales),
         "agglomeration": agglomeration,
     }
+    decided = {"threshold": threshold, "smallest_object": smallest_object, "largest_hole": largest_hole}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     wanted = _providers(providers)
     if threads is not None and threads < 1:
@@ -81,7 +86,7 @@ def load(
         description = _description(path, stored)
         session = _session(path, content, wanted, threads)
         _check(path, session, description)
-        networks.append(OnnxNetwork(session, replace(_decided(description, threshold), **given)))
+        networks.append(OnnxNetwork(session, replace(_decided(description, decided), **given)))
     return Predictor(networks, neighbour_weight)
 
 
@@ -184,9 +189,8 @@ def _check(path: str | Path, session: onnxruntime.InferenceSession, description:
         )
 
 
-def _decided(description: Description, threshold: float | None) -> Description:
-    if threshold is None:
-        return description
-    if not description.classes.binary:
+def _decided(description: Description, decided: Mapping[str, Any]) -> Description:
+    given = {name: value for name, value in decided.items() if value is not None}
+    if "threshold" in given and not description.classes.binary:
         raise InputError(f"a threshold is for two classes; this file has {len(description.classes)}, leave it out")
-    return replace(description, decision=replace(description.decision, threshold=threshold))
+    return replace(description, decision=replace(description.decision, **given))

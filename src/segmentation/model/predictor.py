@@ -29,6 +29,8 @@ def load(
     ckpt_path: str | Path | Sequence[str | Path],
     device: str | None = None,
     threshold: float | None = None,
+    smallest_object: int | None = None,
+    largest_hole: int | None = None,
     tile: int | None = None,
     overlap: float | None = None,
     tta: Tta | None = None,
@@ -43,6 +45,8 @@ def load(
             probabilities are averaged.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         threshold: Instead of the stored one, 0..1; for binary tasks.
+        smallest_object: Instead of the stored one, in pixels; 0 keeps all objects.
+        largest_hole: Instead of the stored one, in pixels; 0 fills none.
         tile: Longest side in pixels that goes through the network at once; None for the stored one, as below.
         overlap: Share of a tile that it has in common with the next.
         tta: Test-time augmentation: none, flips or d4.
@@ -61,6 +65,8 @@ def load(
     """
     options = {
         "threshold": threshold,
+        "smallest_object": smallest_object,
+        "largest_hole": largest_hole,
         "tile": tile,
         "overlap": overlap,
         "tta": tta,

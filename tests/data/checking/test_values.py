@@ -118,6 +118,25 @@ def test_probabilities_near_0_and_1_are_divided_at_half() -> None:
         meaning(of({n / 20: 10 for n in range(21)}, dtype="float32"))
 
 
+def test_objects_are_counted_and_those_that_touch_told(tmp_path: Path) -> None:
+    apart = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((3, 3), int), 1)).astype(np.uint8)
+    touching = np.kron(np.arange(1, 5).reshape(2, 2), np.ones((4, 4), int)).astype(np.uint8)
+    one, two = written(tmp_path / "a.png", apart), written(tmp_path / "b.png", np.pad(touching, 2))
+    told = meaning(peek([one])).reasons["mask_values"]
+    assert told == "the values number objects: 25 in the one mask looked at, up to 25 in one"
+    told = meaning(peek([one, two])).reasons["mask_values"]
+    assert told.startswith(
+        "the values number objects: 29 in the 2 masks looked at, up to 25 in one; at least 3 of them touch"
+    )
+
+
+def test_a_mask_that_is_a_photograph_is_named(tmp_path: Path) -> None:
+    mask = written(tmp_path / "mask.png", np.eye(40, dtype=np.uint8))
+    photograph = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    with pytest.raises(InputError, match=r"256 different values .*, 25\d of them in .*photograph\.png; "):
+        meaning(peek([mask, written(tmp_path / "photograph.png", photograph)]))
+
+
 def test_numbers_of_connected_objects_are_one_class(tmp_path: Path) -> None:
     ids = np.zeros((60, 60), np.uint16)
     for number in range(25):

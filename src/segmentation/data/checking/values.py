@@ -43,6 +43,7 @@ class Peek:
             there were none to look at.
         dtype: Of the deepest mask.
         lossy: Whether a mask is of a lossy format.
+        fullest: The mask with the most different values.
         fused: By how many the regions of pixels other than 0 are fewer than the values, in the masks of ``connected``.
     """
 
@@ -54,6 +55,7 @@ class Peek:
     dtype: str = "uint8"
     lossy: bool = False
     fused: int = 0
+    fullest: Part | None = None
 
     @property
     def colored(self) -> bool:
@@ -105,7 +107,10 @@ def peek(parts: Sequence[Part], most: int = READ) -> Peek:
     if any(isinstance(value, tuple) for value in pixels):  # a mask of black alone is grey by itself
         pixels, holders = _as_colors(pixels), _as_colors(holders)
     connected = sum(whole) / len(whole) if whole else None
-    return Peek(len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy, fused)
+    fullest = max(zip(distinct, stored, strict=True), key=lambda pair: pair[0], default=(0, None))[1]
+    return Peek(
+        len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy, fused, fullest
+    )
 
 
 def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
@@ -298,8 +303,9 @@ def _names(values: Sequence[int]) -> list[str]:
 
 def _unclear(seen: Peek, values: Sequence[int | float], why: str) -> InputError:
     first = ", ".join(f"{value:g}" for value in values[:3])
+    most = f", {max(seen.distinct)} of them in {seen.fullest}" if seen.fullest is not None and seen.masks > 1 else ""
     return InputError(
-        f"{_masks(seen)} looked at hold {len(values)} different values ({first} ... {values[-1]:g}); {why}. Save masks as PNG "
+        f"{_masks(seen)} looked at hold {len(values)} different values ({first} ... {values[-1]:g}){most}; {why}. Save masks as PNG "
         "or TIFF with a whole number for each class, or state data.source.mask_values"
     )
 

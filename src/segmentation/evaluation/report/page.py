@@ -67,6 +67,7 @@ def write_report_page(
         notes=notes(scored),
         count=len(summary.images),
         resampled=summary.resampled,
+        units=len(units),
         few=len(units) < FEW,
         headline=[(title_of(key), _with_interval(key, whole[key])) for key in _headline(summary)],
         heads=[NAMES[key] for key in BY_CLASS],
