@@ -1,4 +1,4 @@
-"""Digests and the program's commit."""
+"""Digests, the program's commit, and how labels were made."""
 
 import subprocess
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from segmentation.evaluation.report import identity
+from segmentation.inference.decision import Decision
 
 
 def scored(**digests: str) -> Any:
@@ -43,3 +44,21 @@ def test_the_commit_is_that_of_a_tracked_file_only(tmp_path: Path, monkeypatch: 
     assert clean.startswith("commit ") and not clean.endswith("-dirty")
     (tmp_path / "tracked.py").write_text("changed")
     assert identity.commit() == f"{clean}-dirty"
+
+
+def test_the_decisions_of_folds_are_one_line() -> None:
+    def fold(threshold: float, hole: int) -> Any:
+        settings = {"agglomeration": 0.6, "tta": "none", "tta_scales": None}
+        predictor = SimpleNamespace(
+            classes=SimpleNamespace(binary=True),
+            decision=Decision(threshold, 0, hole),
+            tiling=SimpleNamespace(tile=1024),
+            neighbour_weight=0.3,
+        )
+        return SimpleNamespace(module=SimpleNamespace(hparams=settings), predictor=predictor)
+
+    told = identity._decisions([fold(0.59, 128), fold(0.5352, 0), fold(0.59, 128)])
+    assert told == (
+        "threshold 0.59 / 0.5352, largest hole 128 pixels / 0, tile 1024 pixels, agglomeration 0.6, "
+        "neighbouring slices 0.3, test-time augmentation none"
+    )

@@ -43,7 +43,7 @@ def identity(scored: Sequence[Scored], command: str) -> dict[str, Facts]:
             f"sha256 {sha256(one.ckpt_path)[:16]}"
             for one in scored
         }
-        | {"decision": "; ".join(dict.fromkeys(_decision(one) for one in scored))},
+        | {"decision": _decisions(scored)},
         "Training": _training(first),
         "Made": {
             "when": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
@@ -116,24 +116,30 @@ def _data(scored: Sequence[Scored]) -> Facts:
     return facts | ({"split": ", ".join(map(str, kept))} if kept else {})
 
 
-def _decision(one: Scored) -> str:
+def _decisions(scored: Sequence[Scored]) -> str:
+    """How labels are made of probabilities; what differs between folds is given for each of them."""
+    decisions = [_decision(one) for one in scored]
+    names = dict.fromkeys(name for decision in decisions for name in decision)
+    values = {name: dict.fromkeys(decision.get(name, "0") for decision in decisions) for name in names}
+    return ", ".join(f"{name} {' / '.join(values[name])}".rstrip() for name in names)
+
+
+def _decision(one: Scored) -> dict[str, str]:
     settings, decision = one.module.hparams, one.predictor.decision
-    parts = [f"threshold {decision.threshold:.4g}"] if one.predictor.classes.binary else ["most probable class"]
-    parts += [
-        f"{name.replace('_', ' ')} {value} pixels"
-        for name, value in (
-            ("smallest_object", decision.smallest_object),
-            ("largest_hole", decision.largest_hole),
-            ("tile", one.predictor.tiling.tile),
-        )
-        if value
-    ]
-    if settings["agglomeration"] is not None:
-        parts.append(f"agglomeration {settings['agglomeration']:g}")
-    if one.predictor.neighbour_weight is not None:
-        parts.append(f"neighbouring slices {one.predictor.neighbour_weight:g}")
-    views = ", ".join([settings["tta"], *(f"scale {scale:g}" for scale in settings["tta_scales"] or [])])
-    return ", ".join([*parts, f"test-time augmentation {views}"])
+    binary, weight, level = one.predictor.classes.binary, one.predictor.neighbour_weight, settings["agglomeration"]
+    pixels = {
+        "smallest object": decision.smallest_object,
+        "largest hole": decision.largest_hole,
+        "tile": one.predictor.tiling.tile,
+    }
+    views = [settings["tta"], *(f"scale {scale:g}" for scale in settings["tta_scales"] or [])]
+    return {
+        **({"threshold": f"{decision.threshold:.4g}"} if binary else {"most probable class": ""}),
+        **{name: f"{value} pixels" for name, value in pixels.items() if value},
+        **({} if level is None else {"agglomeration": f"{level:g}"}),
+        **({} if weight is None else {"neighbouring slices": f"{weight:g}"}),
+        "test-time augmentation": ", ".join(views),
+    }
 
 
 def _training(one: Scored) -> Facts:
