@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from segmentation.commands.benchmark import _labels
 from segmentation.deployment import metadata
 from segmentation.deployment.export import export
 from segmentation.deployment.quantization import quantize
@@ -32,6 +33,19 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     metadata.write(model, metadata.read(files["float32"])[1] | {"precision": "int8"})
     onnx.save(model, files["int8"])
     return files
+
+
+def test_names_are_as_short_as_tells_them_apart() -> None:
+    paths = [f"runs/isbi/{name}/checkpoints/best.ckpt" for name in ("a/fold4", "b/fold4", "v1.0")]
+    paths += [
+        "out/a.onnx",
+        "out/fold4.onnx",
+        "runs/one/checkpoints/best.ckpt",
+        "runs/one/checkpoints/last.ckpt",
+        "pruned.ckpt",
+    ]
+    labels = ["a/fold4", "b/fold4", "v1.0", "a", "out/fold4", "best", "last", "pruned"]
+    assert _labels([Path(path) for path in paths]) == labels
 
 
 def test_every_variant_is_in_the_table(

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.callbacks.runs import new_folder, run_of
 from segmentation.commands.networks import multiplications
 from segmentation.errors import InputError, nearest
@@ -127,14 +128,26 @@ def _check(
 
 
 def _variants(paths: Sequence[Path]) -> dict[str, Variant]:
-    """Every file in every way, by a name that is as short as it can be."""
-    short = [path.stem if path.suffix == ".onnx" else run_of(path).name for path in paths]
-    labels = short if len(set(short)) == len(short) else list(map(str, paths))
+    """Every file in every way, by name."""
     variants: dict[str, Variant] = {}
-    for path, label in zip(paths, labels, strict=True):
+    for path, label in zip(paths, _labels(paths), strict=True):
         precision = f" {metadata.read(path)[1]['precision']}" if path.suffix == ".onnx" else ""
         variants |= {f"{label}: {way}{precision}": Variant(path, way) for way in ways_of(path)}
     return variants
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Run or file, with as many of the folders above it as tell it from the others."""
+    runs = [run_of(path) if path.parent.name == FOLDER else path for path in paths]
+    named = [
+        (path.with_suffix("") if path == run or runs.count(run) > 1 else run).absolute().parts
+        for path, run in zip(paths, runs, strict=True)
+    ]
+    shortest = (
+        next((n for n in range(1, len(own)) if sum(own[-n:] == other[-n:] for other in named) == 1), len(own))
+        for own in named
+    )
+    return ["/".join(own[-n:]) for own, n in zip(named, shortest, strict=True)]
 
 
 def _loaded(
