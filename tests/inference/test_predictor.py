@@ -118,7 +118,7 @@ def test_the_slices_of_a_stack_ask_their_neighbours_where_wanted() -> None:
 
 def test_neighbours_without_closed_gaps_or_with_a_negative_weight_are_refused() -> None:
     with pytest.raises(InputError, match="give --agglomeration too, 0.6 for membranes"):
-        next(Predictor([Brightness()], 0.3).stack([noise(8, 8)]))
+        Predictor([Brightness()], 0.3)  # before any image is read
     with pytest.raises(InputError, match="--neighbour_weight is -1"):
         Predictor([Brightness()], -1)
 

@@ -73,15 +73,8 @@ class Application:
         Args:
             slices: In order.
             weight: Of the neighbours, as for ``close_gaps_in_stack``.
-
-        Raises:
-            InputError: Where gaps are not to be closed.
         """
-        if self.agglomeration is None:
-            raise InputError(
-                f"--neighbour_weight {weight:g} says how much neighbouring slices count when gaps are closed; "
-                "give --agglomeration too, 0.6 for membranes"
-            )
+        assert self.agglomeration is not None
         from segmentation.inference.agglomeration import close_gaps_in_stack
 
         slices, objects = tee(slices)

@@ -142,7 +142,7 @@ class Predictor:
         tiling: Of images that are larger than a tile.
 
     Raises:
-        InputError: When the networks differ in classes or channels, or the weight is negative.
+        InputError: When the networks differ in classes or channels; for a negative weight, or one where gaps are not closed.
     """
 
     def __init__(self, networks: Sequence[Network], neighbour_weight: float | None = None) -> None:
@@ -165,6 +165,11 @@ class Predictor:
             median_low(decision.largest_hole for decision in decisions),
         )
         self._application = first.application
+        if neighbour_weight is not None and self._application.agglomeration is None:
+            raise InputError(
+                f"--neighbour_weight {neighbour_weight:g} says how much neighbouring slices count when gaps are closed; "
+                "give --agglomeration too, 0.6 for membranes"
+            )
         self.tiling = replace(self._application.tiling, batch=self.networks[0].together)
 
     @property
@@ -215,7 +220,7 @@ class Predictor:
             (K, H, W) for each slice; with ``neighbour_weight`` when the slice after it has been taken.
 
         Raises:
-            InputError: For another number of channels or pixel type; for a weight where gaps are not to be closed.
+            InputError: For another number of channels or pixel type.
         """
         if self.neighbour_weight is None:
             yield from map(self.probabilities, images)
