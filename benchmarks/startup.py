@@ -26,7 +26,7 @@ SEGMENTATION = ("-m", "segmentation")
 MARKS = {
     "built": "imports, arguments, network",
     "checked": "data read and checked",
-    "validated": "two validation images scored",
+    "validated": "a validation image scored",
     "loaded": "first batch there",
     "stepped": "first step done",
 }
@@ -57,7 +57,7 @@ class FirstStep(Callback):
         self.times["checked"] = time.time()
 
     def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
-        """Two images were scored."""
+        """An image was scored."""
         self.times["validated"] = time.time()
 
     def on_train_batch_start(self, *_: Any) -> None:

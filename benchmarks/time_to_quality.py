@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from printing import table
 
 from segmentation.callbacks.csv_log import SECONDS
@@ -60,6 +61,9 @@ def plot(runs: dict[str, list[list[Validation]]], score: str, levels: list[float
     for level in levels:
         axes.axhline(level, color="gray", linestyle=":", linewidth=1)
     axes.set(xscale="log", xlabel="minutes since fit began", ylabel=score.removeprefix("val/"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     return figure

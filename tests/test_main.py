@@ -44,6 +44,15 @@ def test_the_module_runs_as_a_program() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{segmentation.__version__}\n", "")
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "segmentation", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `| head` does
+        assert (process.wait(), process.stderr.read()) == (1, b"")
+
+
 def test_the_status_of_a_wrong_command_reaches_the_shell() -> None:
     done = subprocess.run([sys.executable, "-m", "segmentation", "train"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")

@@ -17,6 +17,11 @@ next(iter(data.val_dataloader()))
 print('albumentations' in sys.modules)
 data.setup('fit')
 print('albumentations' in sys.modules)
+from segmentation.callbacks.loggers import without_wandb
+with without_wandb():
+    from segmentation.model.networks.build import build_network
+print('timm' in sys.modules, 'wandb' in sys.modules)
+import wandb
 """
 
 
@@ -24,7 +29,7 @@ print('albumentations' in sys.modules)
     ("command", "unused", "then", "printed"),
     [
         # images that are only scored are not augmented
-        ("fit", (*SELDOM, *TRAINING), SCORED_ONLY, ["False", "True"]),
+        ("fit", (*SELDOM, *TRAINING), SCORED_ONLY, ["False", "True", "True False"]),
         # matplotlib, torchvision and scipy come with torchmetrics, so that fit cannot do without them
         (
             "predict",

@@ -46,21 +46,20 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit status: 0, 1 for wrong input or arguments, 143 when stopped by SIGTERM.
     """
-    args = sys.argv[1:] if args is None else args
-    if not args or args[0] in ("-h", "--help"):
-        print(_help())
-        return 0
-    if args[0] == "--version":
-        print(__version__)
-        return 0
     try:
-        return _run(args)
+        status = _run(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+        return status
     except InputError as error:
         if os.environ.get("SEGMENTATION_TRACEBACK"):
             raise
         # torch puts the traceback of a loader process before the message
         message = re.split(r"^segmentation\.errors\.InputError: ", str(error), flags=re.MULTILINE)[-1].rstrip()
         print(f"error: {message}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of the output has ended, as `| head` does: Python shall not try to write the rest when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("SEGMENTATION_TRACEBACK"):
@@ -70,6 +69,9 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "--version"):
+        print(__version__ if args and args[0] == "--version" else _help())
+        return 0
     command = args[0]
     if command in TRAINER_COMMANDS:
         return int(import_module("segmentation.cli").run(args))

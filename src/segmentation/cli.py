@@ -24,7 +24,7 @@ from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.cudnn import CudnnBenchmark
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
 from segmentation.callbacks.interrupt import StopOnInterrupt
-from segmentation.callbacks.loggers import place_logger, quieten
+from segmentation.callbacks.loggers import place_logger, quieten, without_wandb
 from segmentation.callbacks.pictures import Pictures
 from segmentation.callbacks.progress import LossBar, ValidationLine
 from segmentation.callbacks.randomness import StepSeed
@@ -116,8 +116,9 @@ class SegmentationCLI(LightningCLI):
             SegmentationDataModule,
             save_config_callback=runs.RunFolder,
             seed_everything_default=0,
-            # Lightning's own are 1000 epochs, and a table of layers of which a user needs one line
-            trainer_defaults={"max_epochs": 50, "enable_model_summary": False},
+            # Lightning's own are 1000 epochs, a table of layers of which a user needs one line, and two batches that say
+            # no more than one
+            trainer_defaults={"max_epochs": 50, "enable_model_summary": False, "num_sanity_val_steps": 1},
             args=args,
             parser_class=_Parser,
             parser_kwargs={"allow_abbrev": False},
@@ -169,7 +170,8 @@ class SegmentationCLI(LightningCLI):
         """Parse twice: with defaults, and to know what the user gave himself."""
         self.config = parser.parse_args(args)
         self.given = parser.parse_args(args, defaults=False)
-        from segmentation.model.networks.build import usual_encoder  # loads slowly, and --help has ended above
+        with without_wandb():
+            from segmentation.model.networks.build import usual_encoder  # loads slowly, and --help has ended above
 
         config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
         self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)

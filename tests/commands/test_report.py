@@ -64,10 +64,14 @@ def test_the_page_needs_nothing_beside_it(trained: Path, run: Run) -> None:
     assert "--tolerance 3.0" in identity["Made"]["command"] and "sha256" in identity["Checkpoint"]["file"]
 
 
-def test_test_time_augmentation_is_that_of_validate(trained: Path, run: Run) -> None:
-    assert run("report", "--ckpt_path", trained, "--out", "r", "--tta", "d4") == 0
+def test_the_way_to_predict_is_that_of_validate(trained: Path, run: Run) -> None:
+    asked = {"tta": "d4", "threshold": 0.3, "smallest_object": 5, "largest_hole": 0}
+    given, same = (
+        [word for name, value in asked.items() for word in (f"--{prefix}{name}", value)] for prefix in ("", "model.")
+    )
+    assert run("report", "--ckpt_path", trained, "--out", "r", *given) == 0
     stored, _ = read(Path("r"))
-    assert run("validate", "--ckpt_path", trained / "checkpoints/best.ckpt", "--model.tta", "d4") == 0
+    assert run("validate", "--ckpt_path", trained / "checkpoints/best.ckpt", *same) == 0
     folder = max(trained.glob("validate-*"))
     expected = json.loads((folder / "scores.json").read_text())
     assert stored["scores"]["iou"]["value"] == pytest.approx(expected["iou"], rel=1e-6)

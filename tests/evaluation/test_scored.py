@@ -78,7 +78,7 @@ def test_neighbours_that_no_sample_has_are_told(run: Callable[..., int], quick: 
     )
     assert run("fit", *source, *quick, "--run_folder", "run") == 0
     with pytest.raises(InputError, match="no two samples are pages of one file"):
-        scored_of("run", agglomeration=0.6, neighbour_weight=0.3)
+        scored_of("run", options={"agglomeration": 0.6}, neighbour_weight=0.3)
 
 
 def test_data_of_other_classes_are_refused(trained: Path) -> None:

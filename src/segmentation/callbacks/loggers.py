@@ -3,7 +3,10 @@
 import logging
 import os
 import re
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +32,19 @@ def place_logger(logger: Namespace, folder: Path) -> None:
     fresh = name if timed else f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     arguments.name = arguments.name or name
     arguments.id = arguments.id or (begun[-1] if begun else fresh)
+
+
+@contextmanager
+def without_wandb() -> Iterator[None]:
+    """Within it ``import wandb`` fails: timm imports it where it is installed, for a log that nothing here writes."""
+    if "wandb" in sys.modules:
+        yield
+        return
+    sys.modules["wandb"] = None  # type: ignore[assignment] # how Python spells a module that is not to be found
+    try:
+        yield
+    finally:
+        del sys.modules["wandb"]
 
 
 def quieten() -> None:

@@ -18,6 +18,9 @@ from segmentation.evaluation.report.summary import Interval, notes
 from segmentation.evaluation.scored import ListName, scored_of
 from segmentation.inference.flips import Tta
 
+OPTIONS = ("threshold", "smallest_object", "largest_hole", "tta", "agglomeration")
+"""Arguments that take the place of the checkpoint's own."""
+
 
 def report(
     *,
@@ -27,6 +30,9 @@ def report(
     out: Path | None = None,
     worst: int = 8,
     tolerance: float = 2.0,
+    threshold: float | None = None,
+    smallest_object: int | None = None,
+    largest_hole: int | None = None,
     tta: Tta | None = None,
     agglomeration: float | None = None,
     neighbour_weight: float | None = None,
@@ -44,6 +50,9 @@ def report(
         out: New folder; report-SPLIT-TIME in the run by default.
         worst: How many of the worst images are shown.
         tolerance: Of the surface Dice, in pixels: outlines that are no further apart agree.
+        threshold: Instead of the checkpoint's, as for predict, 0..1; for two classes.
+        smallest_object: Instead of the checkpoint's, in pixels; 0 keeps all objects.
+        largest_hole: Instead of the checkpoint's, in pixels; 0 fills none.
         tta: Test-time augmentation, none, flips or d4, instead of the checkpoint's.
         agglomeration: Instead of the checkpoint's, as for predict.
         neighbour_weight: As for predict; the neighbours of a page are those of its own list.
@@ -60,7 +69,8 @@ def report(
         raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
-    scored = scored_of(ckpt_path, split, config, device, allow_seen, tta, agglomeration, neighbour_weight)
+    options = {name: arguments[name] for name in OPTIONS if arguments[name] is not None}
+    scored = scored_of(ckpt_path, split, config, device, allow_seen, options, neighbour_weight)
     run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
     out = out or new_folder(run, f"report-{scored[0].split}-")
     scores = write_report(

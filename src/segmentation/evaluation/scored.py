@@ -14,7 +14,6 @@ from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import Sample, stacks
 from segmentation.errors import InputError
-from segmentation.inference.flips import Tta
 from segmentation.inference.predictor import Predictor
 from segmentation.model.module import SegmentationModule
 from segmentation.model.predictor import TorchNetwork, checkpoints_of, load_module
@@ -82,8 +81,7 @@ def scored_of(
     config: Path | None = None,
     device: str | None = None,
     allow_seen: bool = False,
-    tta: Tta | None = None,
-    agglomeration: float | None = None,
+    options: Mapping[str, Any] | None = None,
     neighbour_weight: float | None = None,
 ) -> list[Scored]:
     """What a checkpoint, a run or a cross-validation is scored on.
@@ -95,8 +93,7 @@ def scored_of(
         config: What the data are; None for the config.yaml of the run.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.
-        tta: Test-time augmentation instead of the checkpoint's.
-        agglomeration: As for ``load``, instead of the checkpoint's.
+        options: Arguments of ``load`` that are the checkpoint's too, such as ``tta``, instead of its own.
         neighbour_weight: As for ``load``.
 
     Returns:
@@ -116,8 +113,7 @@ def scored_of(
                 "leave --split and --config out, or give the run folder of one fold"
             )
         split = "val"
-    given = {name: value for name, value in (("tta", tta), ("agglomeration", agglomeration)) if value is not None}
-    networks = (TorchNetwork(load_module(file, given), device) for file in files)
+    networks = (TorchNetwork(load_module(file, options), device) for file in files)
     found = [
         _scored(network, neighbour_weight, file, split, config, allow_seen)
         for network, file in zip(networks, files, strict=True)

@@ -1,6 +1,6 @@
 """A checkpoint, or several, as a function from raw pixels to labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -155,7 +155,7 @@ def checkpoint_of(path: str | Path) -> Path:
     return files[0]
 
 
-def load_module(ckpt_path: str | Path, options: dict[str, Any] | None = None) -> SegmentationModule:
+def load_module(ckpt_path: str | Path, options: Mapping[str, Any] | None = None) -> SegmentationModule:
     """The trained module on the CPU; errors as in ``load``.
 
     Args:
