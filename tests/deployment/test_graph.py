@@ -55,6 +55,7 @@ def answers(session: onnxruntime.InferenceSession, pixels: Tensor) -> tuple[np.n
         ("DeepLabV3Plus", 4, 3, "uint8", {"encoder": TINY}),
         ("Segformer", 3, 3, "uint16", {"encoder": "mit_b0"}),
         ("PlainUnet", 2, 2, "float32", {"network_options": {"width": 4}}),
+        ("PSPNet", 3, 1, "uint8", {"encoder": TINY, "network_options": {"psp_out_channels": 32}}),
     ],
 )
 def test_the_graph_answers_as_the_module_at_every_size(network, classes, channels, dtype, arguments):

@@ -11,6 +11,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from segmentation.deployment.metadata import LIMIT
+from segmentation.deployment.pooling import with_bins
 from segmentation.errors import InputError
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
@@ -82,6 +83,7 @@ def to_onnx(module: SegmentationModule, precision: Literal["float32", "float16"]
     # the layout of an ONNX graph is fixed, and that of a traced tensor would become a condition on its size
     copied.memory_format = torch.contiguous_format
     copied.network.to(memory_format=torch.contiguous_format)
+    with_bins(copied.network)
     if precision == "float16":
         copied.network.network = Half(copied.network.network)
     return _bare(_translated(copied))
