@@ -133,7 +133,7 @@ def test_int8_is_calibrated_on_training_images_and_tried_on_validation_images(
 ) -> None:
     seen = {}
 
-    def write(module, path, precision, calibration, validation):
+    def write(module, path, precision, calibration, validation, limit):
         seen.update(precision=precision, calibration=calibration, validation=validation)
         return copied(exported, path)
 
@@ -143,6 +143,33 @@ def test_int8_is_calibrated_on_training_images_and_tried_on_validation_images(
     assert [batch.dtype for batch in seen["validation"]] == [np.uint8] * 2
     known = {batch.tobytes() for batch in seen["calibration"]}
     assert not known & {batch.tobytes() for batch in seen["validation"]}
+
+
+@pytest.mark.parametrize(
+    ("precision", "refused", "status", "expected"),
+    [("int8", 2, 0, [2e-3, 1e-3, 5e-4]), ("int8", 3, 1, [2e-3, 1e-3, 5e-4]), ("float16", 1, 1, [2e-3])],
+)
+def test_int8_that_changes_a_score_is_tried_with_more_layers_in_float(
+    trained: Path, exported: Path, run: Run, capsys, monkeypatch, precision, refused, status, expected
+) -> None:
+    limits: list[float] = []
+    real = command.check
+
+    def write(module, path, _precision, calibration, validation, limit):
+        limits.append(limit)
+        return copied(exported, path)
+
+    def check(*arguments):
+        if len(limits) <= refused:
+            raise command.ChangedScoreError("the file changes iou")
+        return real(*arguments)
+
+    monkeypatch.setattr(command, "write_onnx", write)
+    monkeypatch.setattr(command, "check", check)
+    assert run("export", "--ckpt_path", trained, "--out", "out/model.onnx", "--precision", precision) == status
+    assert limits == expected
+    assert capsys.readouterr().out.count("once more, with more layers in float32") == len(expected) - 1
+    assert [path.name for path in Path("out").iterdir()] == ["model.onnx"] * (status == 0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ try:
     from segmentation.deployment.export import Exported, tile_of
     from segmentation.deployment.export import export as write_onnx
     from segmentation.deployment.metadata import Precision
-    from segmentation.deployment.parity import Example, Parity, check
+    from segmentation.deployment.parity import ChangedScoreError, Example, Parity, check
+    from segmentation.deployment.quantization import LIMIT
 except ModuleNotFoundError as error:
     raise InputError(f"export needs onnx, onnxscript and onnxruntime ({error}): pip install -e '.[deploy]'") from error
 
@@ -32,6 +33,9 @@ ItemT = TypeVar("ItemT")
 
 COMPARED, CALIBRATING, SCANNED = 8, 16, 4
 """Images for the comparison, for the ranges of int8, and for its sensitivity scan."""
+
+LIMITS = (LIMIT, LIMIT / 2, LIMIT / 4)
+"""How much int8 may change the probabilities: less where a score tells that it was too much."""
 
 SIDE = 512
 """Of the parts of images that int8 is made with, in pixels; more only costs time."""
@@ -95,14 +99,33 @@ def export(
     temporary = out.with_name(f".{out.name}.tmp")
     _make_folder(out.parent)
     try:
-        written = write_onnx(module, temporary, precision, calibration, tried)
-        with Progress(transient=True) as progress:
-            task = progress.add_task("compare", total=len(examples))
-            parity = check(temporary, module, examples, lambda: progress.advance(task))
+        written, parity = _written(module, temporary, precision, (calibration, tried), examples, console)
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
     _tell(console, out, module, written, parity)
+
+
+def _written(
+    module: SegmentationModule,
+    path: Path,
+    precision: Precision,
+    tiles: tuple[list[NDArray[Any]], list[NDArray[Any]]],
+    examples: Sequence[Example],
+    console: Console,
+    limits: Sequence[float] = LIMITS,
+) -> tuple[Exported, Parity]:
+    """Write the file and compare it; with int8 once more with fewer layers of 8 bits where a score has changed."""
+    written = write_onnx(module, path, precision, *tiles, limits[0])
+    try:
+        with Progress(transient=True) as progress:
+            task = progress.add_task("compare", total=len(examples))
+            return written, check(path, module, examples, lambda: progress.advance(task))
+    except ChangedScoreError as error:
+        if precision != "int8" or len(limits) == 1:
+            raise
+        console.print(f"{error}; once more, with more layers in float32", soft_wrap=True)
+    return _written(module, path, precision, tiles, examples, console, limits[1:])
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segmentation.deployment import metadata
 from segmentation.deployment.graph import to_onnx
 from segmentation.deployment.metadata import Precision
-from segmentation.deployment.quantization import Quantization, quantize
+from segmentation.deployment.quantization import LIMIT, Quantization, quantize
 from segmentation.inference.predictor import Description
 from segmentation.model.module import SegmentationModule
 from segmentation.model.predictor import description_of
@@ -43,6 +43,7 @@ def export(
     precision: Precision = "float32",
     calibration: Sequence[NDArray[Any]] = (),
     validation: Sequence[NDArray[Any]] = (),
+    limit: float = LIMIT,
 ) -> Exported:
     """Write a trained module as an ONNX file; ``parity.check`` then says whether it may be used.
 
@@ -52,6 +53,7 @@ def export(
         precision: Of the network.
         calibration: What ``tile_of`` makes of training images, for int8.
         validation: The same of images that were not trained on, for int8.
+        limit: Of the mean change of the probabilities by int8, above which the most sensitive layers stay in float.
 
     Raises:
         InputError: When the network has an operator that ONNX has not, is too large for one file, or int8 lacks images.
@@ -62,7 +64,7 @@ def export(
         with TemporaryDirectory() as folder:
             whole, small = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
             onnx.save(model, whole)
-            quantization = quantize(whole, small, calibration, validation)
+            quantization = quantize(whole, small, calibration, validation, limit)
             model = onnx.load(small)
     description = description_of(module)
     dtype = description.intensity.network_dtype

@@ -39,6 +39,10 @@ LARGEST = 2048
 """Pixels: of larger images the middle is compared."""
 
 
+class ChangedScoreError(InputError):
+    """The file of fewer bits runs, but a score is not that of the checkpoint."""
+
+
 class Example(NamedTuple):
     """An image that the file is tried on: its name, (H, W, C) as stored, (H, W) class indices where they are known."""
 
@@ -103,7 +107,8 @@ def check(
         What was measured, all of it within the tolerance of the file's precision.
 
     Raises:
-        InputError: Above the tolerance, with the image and the place or the score; for a file that does not run.
+        ChangedScoreError: Above the tolerance of a score.
+        InputError: Above that of the probabilities, with the image and the place; for a file that does not run.
     """
     if not examples:
         raise InputError("without an image nothing can be compared; give raw images as --images FOLDER")
@@ -226,7 +231,7 @@ def _refuse(parity: Parity, precision: Precision) -> None:
     if changes[name] > SCORE[precision]:
         value, other = parity.scores[name]
         farthest = max(parity.views, key=lambda view: view.differing)
-        raise InputError(
+        raise ChangedScoreError(
             f"the {precision} file changes {name} from {value:.4f} to {other:.4f} (at most by {SCORE[precision]:g}); most "
             f"labels differ at {farthest}: {farthest.differing:.2%}; it is not kept"
         )
