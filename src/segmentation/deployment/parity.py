@@ -26,10 +26,7 @@ PROBABILITY = 1e-4
 """Largest difference of a probability that a float32 file may have: sums in another order give up to 1e-5."""
 
 SCORE: dict[Precision, float] = {"float16": 2e-3, "int8": 5e-3}
-"""Largest change of a score, where probabilities are rounded more: one of all classes, or IoU or Dice of one class.
-
-Precision and recall of one class are no reason to refuse: where a class has few pixels, a few of them move both far and in
-opposite directions, which IoU and Dice weigh against each other.
+"""Largest change of a score, where probabilities are rounded more.
 
 A float16 number has 11 bits, which moves probabilities by some 1e-3, but a score only by the few pixels at the threshold:
 more means that numbers overflowed. int8 has 8 bits: 0.005 is less than what two trainings with other seeds differ.
@@ -224,8 +221,7 @@ def _refuse(parity: Parity, precision: Precision) -> None:
         )
     if precision == "float32":
         return
-    judged = {name: pair for name, pair in parity.scores.items() if not name.startswith(("precision/", "recall/"))}
-    changes = {name: abs(value - other) for name, (value, other) in judged.items()}
+    changes = {name: abs(value - other) for name, (value, other) in parity.scores.items()}
     # a class that is nowhere has no score, on one side or on both; the means over classes show it all the same
     name = max(changes, key=lambda score: -1.0 if math.isnan(changes[score]) else changes[score])
     if changes[name] > SCORE[precision]:
