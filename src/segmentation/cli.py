@@ -34,11 +34,11 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import known_sources
 from segmentation.errors import InputError, nearest_option
 from segmentation.evaluation.scored import seen_samples
+from segmentation.model.checkpoint import ARCHITECTURE, checkpoints_of, read_checkpoint, read_extras
 from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
-from segmentation.model.module import ARCHITECTURE, SegmentationModule, read_extras
+from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import default_precision, usable_precision
-from segmentation.model.predictor import checkpoints_of, read_checkpoint
 
 known_sources()  # imported, a source is known to the command line by the name of its class
 

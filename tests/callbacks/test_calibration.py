@@ -18,7 +18,8 @@ from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.inference.decision import Decision
 from segmentation.inference.predictor import Predictor
 from segmentation.metrics.scores import Scores
-from segmentation.model.predictor import load, read_checkpoint
+from segmentation.model.checkpoint import read_checkpoint
+from segmentation.model.predictor import load
 
 Run = Callable[..., int]
 Fit = Callable[..., Path]

@@ -19,8 +19,9 @@ from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
 from segmentation.inference.predictor import Predictor
 from segmentation.model import precision
+from segmentation.model.checkpoint import checkpoints_of
 from segmentation.model.module import FORMAT, SegmentationModule
-from segmentation.model.predictor import TorchNetwork, checkpoints_of, load, load_module
+from segmentation.model.predictor import TorchNetwork, load, load_module
 
 TINY = "tu-test_resnet.r160_in1k"
 SIZES = [(1, 1), (8, 8), (387, 501)]

@@ -23,9 +23,10 @@ from segmentation.inference import tiling
 from segmentation.inference.decision import Decision, class_mean, dice, iou
 from segmentation.metrics.em import true_segments, v_scores
 from segmentation.metrics.scores import Scores
+from segmentation.model.checkpoint import read_checkpoint
 from segmentation.model.module import Batch, SegmentationModule
 from segmentation.model.precision import autocast, usable_precision
-from segmentation.model.predictor import load_module, read_checkpoint
+from segmentation.model.predictor import load_module
 
 SHARES = tuple(2.0**power for power in (-15, -13, -11, -9, -7))
 """Sizes that are tried, as shares of the median validation image: 8, 32, 128, 512 and 2048 pixels of 512x512."""

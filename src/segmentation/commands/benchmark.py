@@ -24,7 +24,8 @@ from segmentation.evaluation.report.summary import main_score, notes
 from segmentation.evaluation.scored import Scored, predictions, scored_of, seen_samples
 from segmentation.evaluation.scoring import pool
 from segmentation.inference.predictor import Predictor
-from segmentation.model.predictor import checkpoints_of, load_module
+from segmentation.model.checkpoint import checkpoints_of
+from segmentation.model.predictor import load_module
 
 try:
     from segmentation.deployment import metadata

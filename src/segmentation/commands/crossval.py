@@ -20,7 +20,7 @@ from segmentation.evaluation.folds import fold_table, over_folds, write_scores
 from segmentation.evaluation.report.report import report
 from segmentation.evaluation.report.reported import read_report
 from segmentation.evaluation.scored import scored_of
-from segmentation.model.predictor import BEST
+from segmentation.model.checkpoint import BEST
 
 FIT = (sys.executable, "-m", "segmentation", "fit")
 

@@ -17,8 +17,9 @@ from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.scored import Scored, scored_of
 from segmentation.inference.predictor import Description
+from segmentation.model.checkpoint import checkpoints_of
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoints_of, description_of, load_module
+from segmentation.model.predictor import description_of, load_module
 
 try:
     from segmentation.deployment.export import Exported, tile_of

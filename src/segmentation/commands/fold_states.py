@@ -10,7 +10,7 @@ from segmentation.commands.fit_arguments import FitArguments
 from segmentation.data.configured import build
 from segmentation.data.splits import Split
 from segmentation.errors import InputError
-from segmentation.model.predictor import BEST
+from segmentation.model.checkpoint import BEST
 
 LAST = f"{FOLDER}/last.ckpt"
 WATCHING = (

@@ -7,8 +7,9 @@ from segmentation.callbacks.checkpoints import AtomicCheckpointIO
 from segmentation.callbacks.runs import config_beside
 from segmentation.commands.networks import multiplications
 from segmentation.errors import InputError
+from segmentation.model.checkpoint import checkpoint_of, read_checkpoint
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoint_of, load_module, read_checkpoint
+from segmentation.model.predictor import load_module
 
 try:
     from segmentation.deployment.pruning import MULTIPLE, prune_channels

@@ -15,8 +15,9 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import Sample, stacks
 from segmentation.errors import InputError
 from segmentation.inference.predictor import Predictor
+from segmentation.model.checkpoint import checkpoints_of
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import TorchNetwork, checkpoints_of, load_module
+from segmentation.model.predictor import TorchNetwork, load_module
 
 ListName = Literal["train", "val", "test"]
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from segmentation.errors import InputError
+from segmentation.model.checkpoint import checkpoints_of
 from segmentation.model.initial_weights import check_same_task
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoints_of, load_module
+from segmentation.model.predictor import load_module
 
 
 class Distillation(Callback):

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from segmentation.errors import InputError
+from segmentation.model.checkpoint import checkpoint_of
 from segmentation.model.module import SegmentationModule
-from segmentation.model.predictor import checkpoint_of, load_module
+from segmentation.model.predictor import load_module
 
 
 def initial_module(path: str | Path) -> SegmentationModule:

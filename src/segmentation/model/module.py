@@ -21,17 +21,12 @@ from segmentation.inference.intensity import Intensity
 from segmentation.metrics.region import JaccardIndex
 from segmentation.metrics.scores import Kind, Scores, check_scores
 from segmentation.model.averaging import AverageWeights, check_average
+from segmentation.model.checkpoint import FORMAT, check_data, read_extras
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
 from segmentation.model.networks.widths import Widths, set_widths
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
 from segmentation.model.resizing import resized
-
-FORMAT = 1
-"""Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
-
-ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "widths", "in_channels")
-"""Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
 
 DECIDED = ("threshold", "smallest_object", "largest_hole")
 """Arguments that are chosen on the validation samples where the user left them open."""
@@ -355,18 +350,7 @@ class SegmentationModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what ``on_save_checkpoint`` stored; refuse weights of other classes."""
         stored = read_extras(checkpoint)
-        names = checkpoint["hyper_parameters"]["classes"]["names"]
-        if list(names) != list(self.classes.names):
-            raise InputError(
-                f"the checkpoint was trained on {len(names)} classes {list(names)}, the data have "
-                f"{len(self.classes)}: {list(self.classes.names)}; use the data it was trained for or train anew"
-            )
-        channels = checkpoint["hyper_parameters"]["in_channels"]
-        if channels != self.hparams["in_channels"]:
-            raise InputError(
-                f"the checkpoint was trained on images of {channels} channels, the data have "
-                f"{self.hparams['in_channels']}; set data.source.in_channels: {channels} if the files hold that many"
-            )
+        check_data(checkpoint, self.classes, self.hparams["in_channels"])
         self.intensity = None if stored["intensity"] is None else Intensity.from_dict(stored["intensity"])
         self.trained_on = stored["trained_on"] | self.trained_on
         self.precision = self.precision or stored["precision"]
@@ -424,20 +408,6 @@ class SegmentationModule(LightningModule):
         if data is None:
             raise InputError("the trainer has no datamodule; pass datamodule=SegmentationDataModule(...)")
         return data
-
-
-def read_extras(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """``checkpoint["segmentation"]``.
-
-    Raises:
-        InputError: When it is missing, so that the file is of another program, or of a newer format.
-    """
-    extras: dict[str, Any] | None = checkpoint.get("segmentation")
-    if extras is None:
-        raise InputError("the checkpoint was not written by this program: it has no entry 'segmentation'")
-    if extras["format"] > FORMAT:
-        raise InputError(f"the checkpoint has format {extras['format']}, this program reads up to {FORMAT}; update it")
-    return extras
 
 
 def _shares(count: int) -> list[float]:

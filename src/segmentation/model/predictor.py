@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from segmentation.errors import InputError
@@ -15,14 +13,9 @@ from segmentation.inference.application import TOGETHER
 from segmentation.inference.flips import Tta
 from segmentation.inference.intensity import Intensity
 from segmentation.inference.predictor import Description, Predictor
-from segmentation.model.module import SegmentationModule, read_extras
+from segmentation.model.checkpoint import checkpoints_of, first_sentence, read_checkpoint
+from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import autocast, usable_precision
-
-BEST = "checkpoints/best.ckpt"
-"""In a run folder."""
-
-RUN = "[0-9]*-[0-9]*"
-"""Names of the run folders of a config: the time when they began."""
 
 
 def load(
@@ -123,38 +116,6 @@ def description_of(module: SegmentationModule) -> Description:
     )
 
 
-def checkpoints_of(path: str | Path) -> list[Path]:
-    """The files behind a checkpoint: a file, or a folder.
-
-    Args:
-        path: A ``.ckpt`` file, a run folder (its best), a folder of runs such as ``runs/isbi`` (the best of the newest
-            run that has one), or a folder of ``crossval`` (the best of each fold).
-
-    Raises:
-        InputError: When there is none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return [path]
-    if (path / BEST).is_file():
-        return [path / BEST]
-    folds, runs = (sorted(path.glob(f"{folder}/{BEST}")) for folder in ("fold*", RUN))
-    if runs and not folds:
-        rank_zero_info(f"{path}: its newest run, {runs[-1]}")
-    found = folds or runs[-1:]
-    if not found:
-        raise InputError(f"{path} holds no run ({BEST}), no runs (TIME/{BEST}) and no folds (fold0/{BEST}, ...)")
-    return found
-
-
-def checkpoint_of(path: str | Path) -> Path:
-    """The one file behind a checkpoint, a run folder or a folder of runs; InputError where there are several or none."""
-    files = checkpoints_of(path)
-    if len(files) > 1:
-        raise InputError(f"{path} holds {len(files)} checkpoints; give one, such as {files[0]}")
-    return files[0]
-
-
 def load_module(ckpt_path: str | Path, options: Mapping[str, Any] | None = None) -> SegmentationModule:
     """The trained module on the CPU; errors as in ``load``.
 
@@ -174,39 +135,11 @@ def load_module(ckpt_path: str | Path, options: Mapping[str, Any] | None = None)
         module.load_state_dict(checkpoint["state_dict"])
     except (InputError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{ckpt_path} does not fit this version of the program ({_first_sentence(error)}); "
+            f"{ckpt_path} does not fit this version of the program ({first_sentence(error)}); "
             "load it with the version that wrote it, or train anew"
         ) from error
     module.set_inference(**options or {})
     return module
-
-
-def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
-    """The dictionary of a checkpoint file, read without running any code in it; errors as in ``load``."""
-    path = Path(ckpt_path)
-    if path.suffix == ".onnx":
-        raise InputError(
-            f"{path} is an exported network, not a checkpoint; segmentation.deployment.runtime.load loads it, and "
-            "predict takes it as --onnx"
-        )
-    if not path.is_file():
-        raise InputError(
-            f"the checkpoint {path} does not exist; give a .ckpt file, a run, or a folder of runs such as runs/isbi"
-        )
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        read_extras(checkpoint)
-        with ZipFile(path) as parts:  # torch does not look at the checksums of the weights
-            damaged = parts.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({_first_sentence(error)}); it may be cut or of another program"
-        ) from error
-    return checkpoint
 
 
 def _device(name: str) -> torch.device:
@@ -221,7 +154,3 @@ def _device(name: str) -> torch.device:
             f"the device {name!r} cannot be used ({str(error).splitlines()[0]}); try cpu or cuda"
         ) from error
     return device
-
-
-def _first_sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0].split(". ")[0]

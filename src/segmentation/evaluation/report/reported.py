@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.errors import InputError
-from segmentation.model.predictor import RUN
+from segmentation.model.checkpoint import RUN
 
 SCORES, IMAGES, PICTURES = "scores.json", "images.csv", "pictures"
 
