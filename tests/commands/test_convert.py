@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 from segmentation.commands.convert import convert
-from segmentation.data.reading import Part, read_pixels
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Part
 from segmentation.data.source import Source
 from segmentation.data.sources.coco import CocoSource
 from segmentation.data.sources.folder import FolderSource

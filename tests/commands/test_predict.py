@@ -19,7 +19,8 @@ from segmentation.__main__ import main
 from segmentation.commands.predict import predict
 from segmentation.data.digest import digest
 from segmentation.data.inputs import find_jobs
-from segmentation.data.reading import Part, read_pixels, read_values
+from segmentation.data.reading import read_pixels, read_values
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes, overlay
 from segmentation.inference.decision import Decision

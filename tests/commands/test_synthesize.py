@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from segmentation.commands.synthesize import synthesize
-from segmentation.data.reading import Part, read_pixels, read_values
+from segmentation.data.reading import read_pixels, read_values
+from segmentation.data.sample import Part
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.errors import InputError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation.data.reading import Part
-from segmentation.data.source import Lists, Sample, Source
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Lists, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

@@ -10,7 +10,7 @@ import torch
 from segmentation.data.augmentation import Augmentation
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import DrawSampler, Item, Reader, SizeBatches, TrainingDraws, WholeImages
-from segmentation.data.source import Sample
+from segmentation.data.sample import Sample
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.errors import InputError
 

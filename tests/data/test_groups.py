@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from segmentation.data.groups import regrouped
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample
+from segmentation.data.sample import Part, Sample
 from segmentation.errors import InputError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmentation.data.masks import MaskRule, UnknownValuesError, unknown_values
-from segmentation.data.reading import Part
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

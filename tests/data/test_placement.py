@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from segmentation.data.placement import Placement, placement_of
-from segmentation.data.reading import Part
+from segmentation.data.sample import Part
 
 GREY = np.zeros((6, 8), np.uint8)
 

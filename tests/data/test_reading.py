@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from segmentation.data.problems import FileError
-from segmentation.data.reading import Part, is_image, pages, read_pixels, read_values
+from segmentation.data.reading import is_image, pages, read_pixels, read_values
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

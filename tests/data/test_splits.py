@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample
+from segmentation.data.sample import Part, Sample
 from segmentation.data.splits import read_split, split, unused, write_split
 from segmentation.errors import InputError
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample, stacks
+from segmentation.data.sample import Part, Sample, stacks
 
 
 def page(name: str, *numbers: int | None) -> Sample:

@@ -8,7 +8,8 @@ import tifffile
 from PIL import Image
 
 from segmentation.data.problems import FileError
-from segmentation.data.reading import Part, read_pixels
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Part
 from segmentation.data.windows import LARGE, Rows, open_rows
 
 HEIGHT, WIDTH = 83, 70

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segmentation.data import writing
 from segmentation.data.placement import Placement, placement_of
-from segmentation.data.reading import Part
+from segmentation.data.sample import Part
 from segmentation.data.writing import Png, Table, Tiff, WriteError
 
 SIZES = [(1, 1), (5, 9), (256, 256), (257, 300), (520, 513), (700, 40)]

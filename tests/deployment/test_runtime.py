@@ -19,7 +19,8 @@ from PIL import Image
 
 import segmentation
 from segmentation.__main__ import main
-from segmentation.data.reading import Part, read_pixels
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Part
 from segmentation.deployment import metadata
 from segmentation.deployment.export import export
 from segmentation.deployment.runtime import load

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.data.problems import Problem
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Sample
+from segmentation.data.source import Source
 from segmentation.data.survey import Record
 from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
 from segmentation.inference.classes import Classes

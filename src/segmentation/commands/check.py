@@ -20,8 +20,8 @@ from segmentation.data.configured import build
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError, Problem
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample, Source, known_sources
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Source, known_sources
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
 from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page

@@ -25,7 +25,8 @@ from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.polygons import area, encode_runs, trace
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import read_pixels
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Sample
+from segmentation.data.source import Source
 from segmentation.data.sources.coco import BACKGROUND
 from segmentation.data.sources.folder import FolderSource
 from segmentation.data.sources.labelme import IGNORED

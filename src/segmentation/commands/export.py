@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from segmentation.data.channels import in_channels
 from segmentation.data.inputs import find_jobs
-from segmentation.data.reading import in_channels, read_pixels
+from segmentation.data.reading import read_pixels
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.scored import Scored, scored_of

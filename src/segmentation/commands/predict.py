@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress
 
+from segmentation.data.channels import in_channels
 from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.placement import placement_of
-from segmentation.data.reading import Part, in_channels
 from segmentation.data.results import Kind, Results, is_done, result_paths
+from segmentation.data.sample import Part
 from segmentation.data.windows import LARGE, Rows, open_rows
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError

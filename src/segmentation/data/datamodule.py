@@ -18,8 +18,9 @@ from segmentation.data.loading import Loader, TrainingLoader, default_workers
 from segmentation.data.mixing import Mixing
 from segmentation.data.presets import Step
 from segmentation.data.problems import DataError
+from segmentation.data.sample import Sample
 from segmentation.data.shares import check_shares
-from segmentation.data.source import Sample, Source
+from segmentation.data.source import Source
 from segmentation.data.survey import Record, class_pixels, normalisation, read_class_pixels, survey
 from segmentation.data.unlabelled import unlabelled_samples
 from segmentation.errors import InputError

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset, Sampler
 from segmentation.data.crops import ANYWHERE, Pair, Target, random_crop
 from segmentation.data.mixing import UNMIXED, Mixing, paste
 from segmentation.data.problems import FileError
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Sample
+from segmentation.data.source import Source
 from segmentation.data.unlabelled import read_unlabelled
 from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity

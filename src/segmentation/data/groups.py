@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from segmentation.data.source import Lists, Sample
+from segmentation.data.sample import Sample
+from segmentation.data.source import Lists
 from segmentation.errors import InputError
 
 

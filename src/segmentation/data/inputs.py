@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, pages
+from segmentation.data.reading import IMAGE_SUFFIXES, is_image, pages
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.problems import FileError, Problem
-from segmentation.data.reading import Part
+from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import Classes
 

@@ -7,7 +7,8 @@ from typing import Any
 import tifffile
 from PIL import Image
 
-from segmentation.data.reading import TIFF_STARTS, Part, page_index
+from segmentation.data.reading import TIFF_STARTS, page_index
+from segmentation.data.sample import Part
 
 GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
 """Tags of a GeoTIFF: scale, tie points, transformation, coordinate system with its numbers and names."""

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from segmentation.data.sample import Sample
 from segmentation.errors import InputError
-
-if TYPE_CHECKING:
-    from segmentation.data.source import Sample
 
 SHOWN = 10
 """Files named in a message; a report has them all."""
@@ -64,7 +61,7 @@ class DataError(InputError):
         samples: Those that are in order, for a report on the rest.
     """
 
-    def __init__(self, problems: Sequence[Problem], samples: Sequence["Sample"] = ()) -> None:
+    def __init__(self, problems: Sequence[Problem], samples: Sequence[Sample] = ()) -> None:
         more = [f"... and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         lines = [f"{len(problems)} problems in the data:", *map(str, problems[:LISTED]), *more]
         super().__init__(str(problems[0]) if len(problems) == 1 else "\n  ".join(lines))

@@ -1,8 +1,6 @@
 """Image files -> arrays. Every failure names the file and the cure."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from segmentation.data.problems import FileError
+from segmentation.data.sample import Part
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", *TIFF_SUFFIXES)
@@ -26,17 +25,6 @@ DEEP_COLORS = {"RGB;16B": [2, 1, 0], "RGBA;16B": [2, 1, 0, 3], "LA;16B": [0, 3]}
 """Kinds of PNG that Pillow halves, with the places of their channels in OpenCV's blue, green, red, alpha."""
 
 Image.MAX_IMAGE_PIXELS = None  # mosaics and slides are larger than what Pillow takes for an attack
-
-
-@dataclass(frozen=True)
-class Part:
-    """Where pixels lie: a file, or one page (from 0) of a multi-page file."""
-
-    path: Path
-    page: int | None = None
-
-    def __str__(self) -> str:
-        return str(self.path) if self.page is None else f"{self.path} page {self.page}"
 
 
 def is_image(path: Path) -> bool:
@@ -83,74 +71,6 @@ def read_values(part: Part) -> NDArray[Any]:
     """
     values = _with_channels(_read(part, keep_palette=True), part)
     return values[..., 0] if values.shape[-1] == 1 else values
-
-
-def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]) -> NDArray[Any]:
-    """Arrays (H, W, C_i) -> (H, W, channels), where nothing is lost by it.
-
-    Opaque alpha channels are dropped, and grey images stored as RGB become one channel, when the sum of
-    all channels is only then what is wanted.
-
-    Args:
-        pixels: One array per part.
-        channels: Wanted in all.
-        parts: Where they come from, for the message.
-
-    Raises:
-        FileError: For sizes that differ, and for other channels, with the setting that fits.
-    """
-    sizes = [array.shape[:2] for array in pixels]
-    for part, size in zip(parts, sizes, strict=True):
-        if size != sizes[0]:
-            raise FileError(
-                part,
-                f"is {size[0]}x{size[1]} (HxW), {parts[0].path.name} is {sizes[0][0]}x{sizes[0][1]}",
-                "the parts of an image must be of one size",
-            )
-    if _channels(pixels) == channels:
-        return _joined(pixels)
-    opaque = [_without_opaque_alpha(array) for array in pixels]
-    if _channels(opaque) == channels:
-        return _joined(opaque)
-    grey = [_one_if_grey(array) for array in opaque]
-    if _channels(grey) == channels:
-        return _joined(grey)
-    stored = _channels(opaque)
-    kinds = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGBA"}
-    kind = " + ".join(kinds.get(array.shape[2], f"{array.shape[2]}-channel") for array in pixels)
-    raise FileError(
-        " + ".join(map(str, parts)),
-        f"is {kind}, shape {(*sizes[0], sum(array.shape[2] for array in pixels))}; data.source.in_channels says "
-        f"{(*sizes[0], channels)}",
-        f"set data.source.in_channels: {stored}, or save every image of the data set with {channels} "
-        f"channel{'s' if channels > 1 else ''}",
-    )
-
-
-def in_channels(pixels: NDArray[Any], channels: int) -> NDArray[Any]:
-    """(H, W, C) -> (H, W, channels) by what ``stacked`` does without loss; as it is where that does not lead there."""
-    opaque = _without_opaque_alpha(pixels)
-    fitting = (array for array in (pixels, opaque, _one_if_grey(opaque)) if array.shape[2] == channels)
-    return next(fitting, pixels)
-
-
-def _channels(pixels: Sequence[NDArray[Any]]) -> int:
-    return sum(array.shape[2] for array in pixels)
-
-
-def _joined(pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else np.concatenate(pixels, axis=2))
-
-
-def _without_opaque_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
-    if pixels.shape[2] not in (2, 4):
-        return pixels
-    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
-    return pixels[..., :-1] if (pixels[..., -1] == full).all() else pixels
-
-
-def _one_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels[..., :1] if pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all() else pixels
 
 
 def unreadable(path: Path | Part, error: Exception) -> FileError:

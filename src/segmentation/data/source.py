@@ -4,50 +4,19 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.reading import Part, read_pixels, stacked
+from segmentation.data.channels import stacked
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Sample
 from segmentation.inference.classes import Classes
 
 Lists = Mapping[str, list[str]]
 """Sample ids under any of the keys ``train``, ``val`` and ``test``."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and, where it is labelled, its mask.
-
-    Attributes:
-        id: Unique in its source and stable over machines; predictions and splits are keyed by it.
-        images: One part, or several that are stacked to channels in this order.
-        masks: The labels: none, one part, or one part for each class.
-        group: Samples of one group (a patient, a volume, a scene) never straddle a split.
-    """
-
-    id: str
-    images: tuple[Part, ...]
-    masks: tuple[Part, ...] = ()
-    group: str | None = None
-
-
-def stacks(samples: Iterable[Sample]) -> list[list[Sample]]:
-    """Samples in their order, those that are consecutive pages of one file together."""
-    found: list[list[Sample]] = []
-    page: Part | None = None
-    for sample in samples:
-        # of several parts, such as the neighbours that are its channels, the middle one is the sample itself
-        part = sample.images[len(sample.images) // 2] if sample.images else None
-        if page is not None and page.page is not None and part == Part(page.path, page.page + 1):
-            found[-1].append(sample)
-        else:
-            found.append([sample])
-        page = part
-    return found
 
 
 class Source(ABC):

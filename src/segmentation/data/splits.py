@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.groups import check_together
-from segmentation.data.source import Lists, Sample
+from segmentation.data.sample import Sample
+from segmentation.data.source import Lists
 from segmentation.data.stratification import stratified
 from segmentation.errors import InputError
 

@@ -13,7 +13,8 @@ from segmentation.data.dataset import Reader
 from segmentation.data.digest import digest
 from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.problems import DataError, FileError, Problem, grouped
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Sample
+from segmentation.data.source import Source
 from segmentation.errors import InputError
 
 SURVEYED = 2000

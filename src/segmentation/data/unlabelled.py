@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.channels import stacked
 from segmentation.data.inputs import find_jobs
-from segmentation.data.reading import read_pixels, stacked
-from segmentation.data.source import Sample
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Sample
 from segmentation.inference.classes import Classes
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from segmentation.data.reading import NPY_START, ORIENTATION, TIFF_STARTS, Part, page_index, read_pixels, unreadable
+from segmentation.data.reading import NPY_START, ORIENTATION, TIFF_STARTS, page_index, read_pixels, unreadable
+from segmentation.data.sample import Part
 
 LARGE = 64_000_000
 """Pixels from which on an image is not read, predicted and written as a whole."""

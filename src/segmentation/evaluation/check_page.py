@@ -10,7 +10,8 @@ from PIL import Image
 
 from segmentation.data.checking.findings import Facts
 from segmentation.data.problems import Problem
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Sample
+from segmentation.data.source import Source
 from segmentation.data.splits import Split
 from segmentation.data.survey import Record, class_pixels
 from segmentation.errors import InputError

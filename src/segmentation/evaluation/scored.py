@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmentation.callbacks.runs import config_beside, run_of
 from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
-from segmentation.data.source import Sample, stacks
+from segmentation.data.sample import Sample, stacks
 from segmentation.errors import InputError
 from segmentation.inference.predictor import Predictor
 from segmentation.model.checkpoint import checkpoints_of

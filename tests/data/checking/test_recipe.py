@@ -8,8 +8,7 @@ import yaml
 
 from segmentation.data.checking.findings import Channel, Facts
 from segmentation.data.checking.recipe import BYTES_PER_PIXEL, Choice, Machine, choose, flow, to_yaml
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample
+from segmentation.data.sample import Part, Sample
 from segmentation.inference.classes import Classes
 
 CPU = Machine("cpu", 16 * 2**30)

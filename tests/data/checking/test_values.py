@@ -9,7 +9,8 @@ from PIL import Image
 from segmentation.data.checking.values import Peek, meaning, peek
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.masks import MaskRule
-from segmentation.data.reading import Part, read_values
+from segmentation.data.reading import read_values
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.data.source import Sample
+from segmentation.data.sample import Sample
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
 

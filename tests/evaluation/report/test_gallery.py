@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segmentation.data.source import Sample
+from segmentation.data.sample import Sample
 from segmentation.evaluation.report.gallery import SIDE, chosen, object_panels, panels
 from segmentation.evaluation.scored import Prediction
 from segmentation.inference.classes import Classes

@@ -13,8 +13,9 @@ from segmentation.data.checking.values import Meaning, meaning, peek
 from segmentation.data.checking.words import role
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
-from segmentation.data.reading import Part, read_pixels
-from segmentation.data.source import Sample, Source, known_sources
+from segmentation.data.reading import read_pixels
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Source, known_sources
 from segmentation.errors import InputError
 
 _READ = 8

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from segmentation.data.masks import LOSSY_SUFFIXES
-from segmentation.data.reading import Part, is_image, pages, read_values
+from segmentation.data.reading import is_image, pages, read_values
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 
 LIMIT = 500_000

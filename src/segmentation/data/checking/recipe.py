@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from segmentation.data.checking.findings import Facts
-from segmentation.data.source import Lists, Sample
+from segmentation.data.sample import Sample
+from segmentation.data.source import Lists
 from segmentation.inference.classes import Classes
 
 BYTES_PER_PIXEL = {"cpu": 1400, "cuda": 1600}

@@ -11,7 +11,8 @@ from skimage.measure import label
 
 from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
-from segmentation.data.reading import Part, read_values
+from segmentation.data.reading import read_values
+from segmentation.data.sample import Part
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX
 

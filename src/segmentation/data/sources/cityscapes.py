@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segmentation.data.problems import DataError
-from segmentation.data.source import Sample
+from segmentation.data.sample import Sample
 from segmentation.data.sources.folder import FolderSource
 from segmentation.inference.classes import IGNORE_INDEX
 

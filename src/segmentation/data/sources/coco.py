@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from segmentation.data.pairing import SPLIT_WORDS, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
-from segmentation.data.reading import Part
-from segmentation.data.source import Lists, Sample, Source
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Lists, Source
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 

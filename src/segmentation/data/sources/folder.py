@@ -13,8 +13,9 @@ from segmentation.data.list_files import read_lists
 from segmentation.data.masks import MaskMeaning, MaskRule
 from segmentation.data.pairing import Key, Pattern, collect, natural
 from segmentation.data.problems import DataError, Problem
-from segmentation.data.reading import IMAGE_SUFFIXES, Part, is_image, read_values
-from segmentation.data.source import Lists, Sample, Source
+from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Lists, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 

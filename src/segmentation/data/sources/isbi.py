@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from segmentation.data.masks import MaskRule
-from segmentation.data.reading import Part, unreadable
-from segmentation.data.source import Lists, Sample, Source
+from segmentation.data.reading import unreadable
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Lists, Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

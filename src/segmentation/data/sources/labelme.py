@@ -18,8 +18,9 @@ from PIL import Image
 from segmentation.data.pairing import natural
 from segmentation.data.polygons import FARTHEST, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
-from segmentation.data.reading import Part, is_image, read_pixels
-from segmentation.data.source import Sample, Source
+from segmentation.data.reading import is_image, read_pixels
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Source
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segmentation.data.reading import Part
-from segmentation.data.source import Sample, Source
+from segmentation.data.sample import Part, Sample
+from segmentation.data.source import Source
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

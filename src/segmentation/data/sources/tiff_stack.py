@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segmentation.data.problems import DataError, Problem
-from segmentation.data.reading import Part, pages
-from segmentation.data.source import Sample
+from segmentation.data.reading import pages
+from segmentation.data.sample import Part, Sample
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX
