@@ -588,7 +588,7 @@ def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.Captu
     predict(["in"], ckpt_path="best.ckpt", write=kinds, resume=True)
     assert binary.batches == [1, 1]  # a and b
     assert "2 of 4 inputs have their results already" in capsys.readouterr().out
-    assert len(files()) == 4 * 4
+    assert len(files()) == 4 * 4 + 1  # objects.csv
     same = {name for name, time in before.items() if Path("predictions", name).stat().st_mtime_ns == time}
     assert same == {name for name in before if "/c." in name or "/stack." in name}
     predict(["in"], ckpt_path="best.ckpt", write=kinds, resume=True)
@@ -607,8 +607,8 @@ def test_a_large_image_gives_what_a_small_one_gives(
     predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("small"))
     monkeypatch.setattr("segmentation.commands.predict.LARGE", 64 * 64)
     predict(["a.tif"], ckpt_path="best.ckpt", write=write, out=Path("large"))
-    assert files("large") == ["foreground/a.tif", "index/a.tif", "labels/a.tif", "objects/a.csv", "objects/a.tif",
-                              "overlay/a.tif", "probabilities/a.tif"]  # fmt: skip
+    assert files("large") == ["foreground/a.tif", "index/a.tif", "labels/a.tif", "objects.csv", "objects/a.csv",
+                              "objects/a.tif", "overlay/a.tif", "probabilities/a.tif"]  # fmt: skip
     for kind in ("index", "labels", "overlay", "probabilities", "foreground", "objects"):
         suffix = ".tif" if kind in ("probabilities", "foreground", "objects") else ".png"
         expected = read_pixels(Part(Path(f"small/{kind}/a{suffix}"))) if suffix == ".png" else tifffile.imread(
@@ -672,6 +672,30 @@ def test_objects_of_a_stack_name_their_page(binary: StubPredictor) -> None:
         ("2", "2", "1"),
     ]
     assert tifffile.imread("predictions/objects/stack.tif").shape == (3, 6, 8)
+
+
+def test_objects_of_all_images_are_counted_in_one_table(
+    binary: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images and pages without any are in it, those of an earlier call and of another network too."""
+    spots, stack = np.zeros((6, 8), np.uint8), np.zeros((2, 6, 8), np.uint8)
+    spots[1:3, 1:4], spots[5, 7], stack[1, 0, 0] = 200, 200, 255
+    draw("in/plate.1/a.png", spots)
+    draw("in/none.png", np.zeros((6, 8), np.uint8))
+    predict(["in"], ckpt_path="best.ckpt", write="objects")
+    earlier = Path("predictions/objects/none.csv")
+    earlier.write_text(earlier.read_text() + "1,mole,4,0,0,0,0,2,2\n")
+    draw("stack.tif", stack)
+    predict(["stack.tif"], ckpt_path="best.ckpt", write="objects")
+    assert "counted: predictions/objects.csv" in capsys.readouterr().out
+    assert Path("predictions/objects.csv").read_text().splitlines() == [
+        "file,page,class,objects,area,mean_area",
+        "none,,lesion,0,0,",
+        "none,,mole,1,4,4.0",
+        "plate.1/a,,lesion,2,7,3.5",
+        "stack,0,lesion,0,0,",
+        "stack,1,lesion,1,1,1.0",
+    ]
 
 
 def test_the_watershed_parts_what_touches(binary: StubPredictor) -> None:

@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from segmentation.data.channels import in_channels
 from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
+from segmentation.data.object_counts import write_counts
 from segmentation.data.placement import placement_of
 from segmentation.data.results import Kind, Results, is_done, result_paths
 from segmentation.data.sample import Part
@@ -76,8 +77,8 @@ def predict(
         write: Kinds separated by commas. labels: 8-bit picture to look at, 0/255 for two classes, the classes'
             colours for more. index: class indices. probabilities: float16 TIFF (K, H, W). foreground: float32 TIFF
             (H, W) of the probability of all classes but the first, a page for each slice of a stack. overlay: the
-            labels over the image. objects: a TIFF with a number for each object, and a CSV with class, area, centroid
-            and box.
+            labels over the image. objects: a TIFF with a number for each object, a CSV with class, area, centroid
+            and box, and over all images ``objects.csv`` with how many there are.
         threshold: Instead of the one stored in the checkpoint or exported file; for two classes.
         smallest_object: Instead of the stored one, in pixels; 0 keeps all objects.
         largest_hole: Instead of the stored one, in pixels; 0 fills none.
@@ -130,8 +131,11 @@ def predict(
         )
         failures = _predict_all(predictor, left, kinds, out, instances)
     _list_failures(failures, out)
-    for kind in kinds if left else []:
-        print(f"{kind} of {len(left) - len(failures)} inputs: {out / kind}")
+    if left:
+        for kind in kinds:
+            print(f"{kind} of {len(left) - len(failures)} inputs: {out / kind}")
+        if "objects" in kinds:
+            print(f"objects of each image, counted: {write_counts(out, predictor.classes)}")
     if failures:
         raise InputError(f"{len(failures)} of {len(left)} inputs could not be predicted; {out / FAILURES} says why")
 
