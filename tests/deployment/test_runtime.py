@@ -109,7 +109,7 @@ def test_every_result_of_predict_is_that_of_the_checkpoint(exported: tuple[Path,
         arguments = ["stack.tif", "one.png", f"--{option}", str(path), "--write", kinds, "--out", option]
         assert main(["predict", *arguments, "--device", "cpu"]) == 0
     written = sorted(path.relative_to("ckpt_path") for path in Path("ckpt_path").rglob("*.*"))
-    assert len(written) == 14
+    assert len(written) == 15
     for name in written:
         expected, found = Path("ckpt_path", name), Path("onnx", name)
         if name.suffix == ".csv":
