@@ -74,7 +74,8 @@ def main() -> None:
         child = subprocess.Popen([*command, "--out", str(out), "--write", options.write, *options.more.split()])
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - began
-        if status != 0:
+        child.returncode = os.waitstatus_to_exitcode(status)  # subprocess has not seen it end
+        if child.returncode != 0:
             raise SystemExit("predict failed")
         for path in sorted(out.rglob("*.tif")):
             with tifffile.TiffFile(path) as file:
