@@ -69,12 +69,15 @@ def test_sums_are_exact_in_every_pixel_type(source_of: SourceOf, dtype: str) -> 
     assert record.highest == tuple(whole.max((0, 1)))
 
 
-def test_each_sample_advances_the_progress(source_of: SourceOf) -> None:
+def test_each_sample_is_shown_with_its_arrays_or_without(source_of: SourceOf) -> None:
     torn = (InputError("b is torn"), MASK)
     source = source_of({"a": (grey([1, 3], [5, 7]), MASK), "b": torn, "c": (grey([1, 3], [5, 7]), MASK)})
-    steps: list[int] = []
-    records, problems = survey(Reader(source), source.samples(), advance=lambda: steps.append(1))
-    assert (len(steps), len(records), len(problems)) == (3, 2, 1)
+    shown: list[tuple[str, object]] = []
+    records, problems = survey(
+        Reader(source), source.samples(), look=lambda sample, pair: shown.append((sample.id, pair and pair[0].shape))
+    )
+    assert shown == [("a", (2, 2, 1)), ("b", None), ("c", (2, 2, 1))]
+    assert (len(records), len(problems)) == (2, 1)
 
 
 def test_normalisation_is_over_pixels_not_images(source_of: SourceOf) -> None:

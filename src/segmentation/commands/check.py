@@ -14,9 +14,11 @@ from segmentation.callbacks.runs import ROOT, run_name
 from segmentation.data.checking import values
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
+from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
 from segmentation.data.checking.recipe import choose, this_machine, to_yaml
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.configured import build
+from segmentation.data.crops import Pair
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError, Problem
@@ -44,6 +46,7 @@ class _Reading:
     samples: list[Sample]
     problems: list[Problem]
     records: list[Record] = field(default_factory=list)
+    thumbnails: dict[str, Thumbnail] = field(default_factory=dict)
 
     @property
     def labelled(self) -> list[Sample]:
@@ -157,10 +160,11 @@ def _judged(report: Report, reading: _Reading, data: SegmentationDataModule, fac
     except InputError as error:
         problems.append(Problem(str(error)))
     files = {sample.id: " + ".join(map(str, sample.images)) or sample.id for sample in reading.samples}
+    unfit = mismatches({files[key]: thumbnail for key, thumbnail in reading.thumbnails.items()})
     return replace(
         report,
         problems=tuple(problems),
-        warnings=tuple(warnings(reading.records, classes, split, files)),
+        warnings=(*unfit, *warnings(reading.records, classes, split, files)),
         split=split,
         shares=shares_of(reading.records, split),
     )
@@ -175,13 +179,19 @@ def _read(source: Source) -> _Reading:
     except InputError as error:
         return _Reading(source, [], [Problem(str(error))])
     labelled, reader = reading.labelled, Reader(source)
+    compared = {sample.id for sample in labelled[:: max(1, -(-len(labelled) // COMPARED))]}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("read", total=len(labelled))
+
+        def look(sample: Sample, pair: Pair | None) -> None:
+            progress.advance(task)
+            small = thumbnail(*pair) if pair is not None and sample.id in compared else None
+            if small is not None:
+                reading.thumbnails[sample.id] = small
+
         for start in range(0, len(labelled), SURVEYED):  # beyond that a survey takes a sample
-            records, problems = survey(
-                reader, labelled[start : start + SURVEYED], advance=lambda: progress.advance(task)
-            )
+            records, problems = survey(reader, labelled[start : start + SURVEYED], look=look)
             reading.records += records
             reading.problems += [problem for problem in problems if problem not in reading.problems]
     return reading

@@ -60,7 +60,10 @@ class Record:
 
 
 def survey(
-    reader: Reader, samples: Sequence[Sample], memory: int = 0, advance: Callable[[], None] | None = None
+    reader: Reader,
+    samples: Sequence[Sample],
+    memory: int = 0,
+    look: Callable[[Sample, Pair | None], None] = lambda sample, pair: None,
 ) -> tuple[list[Record], list[Problem]]:
     """Read samples and describe them; keep the decoded ones in the reader while they fit.
 
@@ -68,7 +71,7 @@ def survey(
         reader: Of the data set.
         samples: Labelled samples.
         memory: Bytes that decoded samples may take; when not all fit, none is kept.
-        advance: Called after each sample.
+        look: Is shown each sample with its image and mask, or without when it is not in order.
 
     Returns:
         The records of the samples that are in order, and every problem of the others: unreadable files,
@@ -82,12 +85,12 @@ def survey(
     used = 0
     with ThreadPoolExecutor(4) as pool:
         for sample, result in zip(chosen, pool.map(lambda sample: _look(reader, sample), chosen), strict=True):
-            if advance is not None:
-                advance()
             if isinstance(result, InputError):
                 errors.append(result)
+                look(sample, None)
                 continue
             record, pair = result
+            look(sample, pair)
             records.append(record)
             used += pair[0].nbytes + pair[1].nbytes
             keep = keep and used <= memory
