@@ -169,6 +169,36 @@ def test_an_unrecognised_folder_leaves_nothing(
     assert capsys.readouterr().err.startswith("error: ") and not Path("check-void").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
+    squares: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.commands.check.describe", lambda root: pytest.fail("read"))
+    Path("file").touch()
+    assert run("check", "--root", squares, "--out", "file/check") == 1
+    assert "file/check cannot be made (Not a directory); give another folder as --out" in capsys.readouterr().err
+
+
+def test_masks_beside_the_wrong_image_are_a_warning(tmp_path: Path, run: Callable[..., int]) -> None:
+    folder, random = tmp_path / "bars", np.random.default_rng(0)
+    for number in range(10):  # a bar in a row of its own, but beside images 2 and 7 the mask of the other
+        for part, row in (("images", number), ("masks", {2: 7, 7: 2}.get(number, number))):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            truth = np.zeros((70, 50), np.uint8)
+            truth[row * 7 : row * 7 + 7] = 1
+            pixels = random.integers(0, 100, (70, 50)) + 100 * truth if part == "images" else truth
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / part / f"{number}.png")
+    assert run("check", "--root", folder) == 0
+    (warning,) = (one for one in report("check-bars")["warnings"] if "swapped" in one["fault"])
+    assert warning["files"] == [f"{folder}/images/2.png and {folder}/images/7.png"]
+
+
+def test_commands_are_quoted_where_they_must_be(
+    folder_data: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", "--root", folder_data.rename("my data")) == 0
+    assert "python -m segmentation fit --config 'check-my data/config.yaml'" in capsys.readouterr().out
+
+
 def test_the_page_needs_nothing_beside_it(squares: Path, run: Callable[..., int]) -> None:
     assert run("check", "--root", squares) == 0
     page = Path("check-folder/check.html").read_text()

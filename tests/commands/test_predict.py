@@ -4,6 +4,7 @@ A stub stands for the network: it takes brightness for probability, or grey valu
 """
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -308,11 +309,11 @@ def test_results_that_exist_are_replaced_only_when_asked(binary: StubPredictor) 
 def test_an_input_is_never_overwritten(binary: StubPredictor) -> None:
     draw("run/labels/a.png")
     before = Path("run/labels/a.png").read_bytes()
-    for inputs in (["run/labels"], ["run"], [str(Path("run/labels/a.png").absolute())]):
-        if inputs == ["run"]:
-            draw("run/a.png")  # its result would be labels/a.png, which is an input too
-        told = refusal(*inputs, out=Path("run"), overwrite=True)
+    for text in ("run/labels", str(Path("run/labels/a.png").absolute())):
+        told = refusal(text, out=Path("run"), overwrite=True)
         assert "labels/a.png is an input and would be overwritten; give another --out" in told
+    draw("run/a.png")  # its result would be labels/a.png, which is an input too
+    assert "run is both input and --out" in refusal("run", out=Path("run"), overwrite=True)
     assert Path("run/labels/a.png").read_bytes() == before
 
 
@@ -573,6 +574,44 @@ def test_images_of_one_size_go_through_the_network_together(binary: StubPredicto
     assert binary.batches == [2, 1, 3, 1]
     for name, pixels in drawn.items():
         np.testing.assert_array_equal(read_values(Part(Path(f"predictions/index/{name}.png"))), pixels > 127)
+
+
+def test_what_an_overwriting_call_left_undone_is_missing(
+    binary: StubPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else --resume would take the results of another network for those of this one."""
+    for name in ("a", "b", "c"):
+        draw(f"in/{name}.png")
+    predict(["in"], ckpt_path="best.ckpt")
+    answer = binary.bands
+
+    def interrupted(images: Sequence[Pixels]) -> Iterator[tuple[int, Pixels]]:
+        if len(binary.batches) == 4:
+            raise KeyboardInterrupt
+        yield from answer(images)
+
+    monkeypatch.setattr(binary, "bands", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(["in"], ckpt_path="best.ckpt", overwrite=True)
+    assert files() == ["labels/a.png"]
+
+
+def test_an_image_with_nan_is_refused_and_not_blanked(binary: StubPredictor) -> None:
+    hole = np.full((6, 8), 0.5, np.float32)
+    draw("whole.tif", hole)
+    hole[2, 3] = np.nan
+    draw("hole.tif", hole)
+    told = failures("whole.tif", "hole.tif")
+    assert told == {"hole.tif": "hole.tif holds pixels that are NaN or infinite; repair the image"}
+    assert files() == ["failures.csv", "labels/whole.png"]
+
+
+def test_names_that_are_no_text_are_listed_too(binary: StubPredictor) -> None:
+    """As old archives leave them."""
+    name = os.fsdecode(b"zelle\xe4.png")
+    draw(name)
+    predict([name], ckpt_path="best.ckpt", write="objects")
+    assert os.fsdecode(b"zelle\xe4") in Path("predictions/objects.csv").read_text(errors="surrogateescape")
 
 
 def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:

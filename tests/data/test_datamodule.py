@@ -193,7 +193,7 @@ def test_a_second_setup_reads_nothing_again(source_of: SourceOf) -> None:
 
 
 def test_what_does_not_fit_into_memory_is_read_when_drawn(source_of: SourceOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segmentation.data.datamodule._free_memory", lambda: 0)
+    monkeypatch.setattr("segmentation.data.datamodule.free_memory", lambda: 0)
     source = source_of(arrays(*range(6)))
     data = data_of(source)
     source.reads.clear()

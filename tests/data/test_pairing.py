@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from segmentation.data.inputs import find_jobs
 from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.data.sources.labelme import LabelmeSource
+from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
 
@@ -31,6 +34,9 @@ def key_of(pattern: str, path: str) -> Key | None:
         (r"img/(?P<stem>\d+)_.*", "img/12_left.png", Key("12")),
         ("{stem}/{stem}_mask", "a/a_mask.png", Key("a")),
         ("{stem}/{stem}_mask", "a/b_mask.png", None),
+        ("masks/{stem}.jpg", "masks/a.jpg.png", Key("a")),
+        ("masks/{stem}.jpg", "masks/a.jpg", Key("a")),
+        ("masks/{stem}.jpg", "masks/a.png", None),
         ("train-volume.tif", "train-volume.tif", Key("train-volume")),
     ],
 )
@@ -62,6 +68,22 @@ def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "images")
     assert set(collect(Pattern(tmp_path, "images", ""))) == {Key("linked/a")}
+
+
+def test_everything_that_is_read_goes_through_folders_the_same_way(tmp_path: Path) -> None:
+    """Links too, hidden files and what macOS adds to archives not; each real folder once."""
+    for name in ("b/2.png", "b/.hidden.png", ".hidden/3.png", "__MACOSX/4.png", "1.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/5.json").touch()
+    (tmp_path / "data/a").symlink_to(tmp_path / "other")
+    (tmp_path / "other/back").symlink_to(tmp_path / "data")
+    found = [(here.relative_to(tmp_path / "data").as_posix(), names) for here, names in walk(tmp_path / "data")]
+    assert found == [(".", ["1.png"]), ("a", ["5.json"]), ("b", ["2.png"])]
+    assert [job.name.as_posix() for job in find_jobs([str(tmp_path / "data")], tmp_path / "out")] == ["1", "b/2"]
+    with pytest.raises(InputError, match=r"5\.json"):  # found, and no annotation
+        LabelmeSource(tmp_path / "data").samples()
 
 
 def test_numbers_sort_by_value() -> None:

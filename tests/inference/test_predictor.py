@@ -62,6 +62,15 @@ def test_pixels_become_probabilities_and_labels() -> None:
     np.testing.assert_array_equal(predictor(image[..., None]), predictor.labels(predictor.probabilities(image)))
 
 
+def test_pixels_that_are_no_numbers_are_refused() -> None:
+    """A network would spread them over all that it sees around them, and nothing is greater than NaN."""
+    image = np.full((20, 30), 0.5, np.float32)
+    image[3, 4] = np.inf
+    predictor = Predictor([Brightness(replace(PLAIN, intensity=Intensity("float32")))])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        predictor(image)
+
+
 def test_no_tile_is_larger_than_the_description_says() -> None:
     network = Brightness(replace(PLAIN, tile=16, overlap=0.5))
     image = noise(50, 40)

@@ -87,6 +87,11 @@ def test_a_class_that_is_predicted_but_never_true_scores_0_and_counts_in_the_mea
     assert scores["frequency_weighted_iou"] == pytest.approx(0.8)
 
 
+def test_a_class_that_is_never_predicted_has_precision_0():
+    scores = region_scores(np.array([[9, 0], [1, 0]]), ("a", "b"))
+    assert (scores["precision/a"], scores["precision/b"], scores["precision"]) == pytest.approx((0.9, 0, 0.45))
+
+
 def test_a_perfect_prediction_scores_1_everywhere():
     scores = region_scores(np.diag([5, 1, 3]), ("a", "b", "c"))
     assert set(scores.values()) == {1.0}

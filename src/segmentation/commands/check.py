@@ -1,5 +1,6 @@
 """``check``: what a data set holds, what is wrong with it, and the config that fits it, before anything is trained."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from json import dumps
@@ -76,14 +77,20 @@ def check(*, root: Path | None = None, config: Path | None = None, out: Path | N
     if (root is None) == (config is None):
         raise InputError("give either --root FOLDER, a data set to recognise, or --config FILE, a config to check")
     out = _new_folder(out, (root or config).absolute().stem if out is None else "")  # type: ignore[union-attr] # one is given
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before all is read
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror}); give another folder as --out") from error
     try:
         report, reading = _of_folder(root, out / CONFIG) if root is not None else _of_config(config)  # type: ignore[arg-type] # one is given
     except InputError as error:
+        if made:
+            out.rmdir()
         if json:
             print(dumps({"trains": False, "problems": _plain([Problem(str(error))])}, indent=1))
             return 1
         raise
-    out.mkdir(parents=True, exist_ok=True)
     if root is not None and report.config:
         (out / CONFIG).write_text(report.config, encoding="utf-8")
     told = _told(report)
@@ -120,12 +127,13 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     runs = f"{ROOT}/{run_name([str(config)], '')}"
     counted = " --write labels,objects --instances watershed" if arguments.get("mask_values") == "objects" else ""
     commands = (
-        f"python -m segmentation fit --config {config}",
-        f"python -m segmentation test --ckpt_path {runs}",
-        f"python -m segmentation predict IMAGES --ckpt_path {runs} --out predictions{counted}",
+        shlex.join(["python", "-m", "segmentation", "fit", "--config", str(config)]),
+        shlex.join(["python", "-m", "segmentation", "test", "--ckpt_path", runs]),
+        shlex.join(["python", "-m", "segmentation", "predict", "IMAGES", "--ckpt_path", runs, "--out", "predictions"])
+        + counted,
     )
     head = [
-        f"Written by `python -m segmentation check --root {root}` for {facts.count} labelled samples.",
+        f"Written by `python -m segmentation check --root {shlex.quote(str(root))}` for {facts.count} labelled samples.",
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
@@ -141,7 +149,11 @@ def _of_config(config: Path) -> tuple[Report, _Reading | None]:
     except InputError as error:
         return replace(report, problems=(Problem(str(error)),)), None
     reading = _read(data.source)
-    report = replace(report, classes=data.source.classes, commands=(f"python -m segmentation fit --config {config}",))
+    report = replace(
+        report,
+        classes=data.source.classes,
+        commands=(shlex.join(["python", "-m", "segmentation", "fit", "--config", str(config)]),),
+    )
     if not reading.records:
         return replace(report, problems=tuple(reading.problems or [_nothing(reading)])), reading
     facts = measure(reading.records)
@@ -257,7 +269,7 @@ def _new_folder(out: Path | None, name: str) -> Path:
             raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
         return out
     number, folder = 1, Path(f"check-{name}")
-    while folder.exists():
+    while folder.exists() and any(folder.iterdir()):
         number += 1
         folder = Path(f"check-{name}-{number}")
     return folder

@@ -189,7 +189,7 @@ def _check_results(samples: list[Sample], targets: list[Target], out: Path, to: 
 def _writing(out: Path) -> Iterator[None]:
     try:
         yield
-    except PermissionError as error:
+    except OSError as error:
         raise InputError(f"{error.filename or out} cannot be written ({error.strerror}); give another --out") from error
 
 

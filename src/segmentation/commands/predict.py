@@ -18,6 +18,7 @@ from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.object_counts import write_counts
 from segmentation.data.placement import placement_of
+from segmentation.data.problems import FileError
 from segmentation.data.results import Kind, Results, is_done, result_paths
 from segmentation.data.sample import Part
 from segmentation.data.windows import LARGE, Rows, open_rows
@@ -95,7 +96,7 @@ def predict(
         device: cpu, cuda, ...; a GPU where there is one. With onnx cpu, cuda, tensorrt or a provider of onnxruntime; the
             CPU by default.
         resume: Leave inputs alone whose results are all there.
-        overwrite: Replace results that are there already.
+        overwrite: Replace results that are there already; they are removed before the first new one is written.
 
     Raises:
         InputError: For inputs that do not exist or would share a result; for results that exist; at the end,
@@ -129,6 +130,8 @@ def predict(
             agglomeration=agglomeration,
             neighbour_weight=neighbour_weight,
         )
+        if overwrite:  # else --resume after an interruption would take those that are left for new ones
+            _remove(left, kinds, out)
         failures = _predict_all(predictor, left, kinds, out, instances)
     _list_failures(failures, out)
     if left:
@@ -179,6 +182,14 @@ def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwr
             "--resume for what is missing"
         )
     return jobs
+
+
+def _remove(jobs: list[Job], kinds: list[Kind], out: Path) -> None:
+    for path in (path for job in jobs for kind in kinds for path in result_paths(out, kind, job.name)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(f"{path} cannot be replaced ({error.strerror}); give another --out") from error
 
 
 def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: Path, method: Method) -> dict[Job, str]:
@@ -257,6 +268,8 @@ def _opened(job: Job, channels: int) -> Iterator[Page]:
             image = open_rows(part, LARGE)
             if isinstance(image, np.ndarray):
                 image = in_channels(image, channels)
+                if image.dtype.kind == "f" and not np.isfinite(image).all():  # else all that go with it would fail too
+                    raise FileError(part, "holds pixels that are NaN or infinite", "repair the image")
             size = size or image.shape[:2]
             if image.shape[:2] != size:
                 raise InputError(

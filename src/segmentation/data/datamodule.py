@@ -1,6 +1,5 @@
 """From a source to batches: splits, survey, loaders."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader
 from segmentation.data import splits
 from segmentation.data.crops import Target
 from segmentation.data.dataset import DrawSampler, Item, Maps, Reader, SizeBatches, TrainingDraws, WholeImages
+from segmentation.data.free_memory import free_memory
 from segmentation.data.groups import regrouped
 from segmentation.data.loading import Loader, TrainingLoader, default_workers
 from segmentation.data.mixing import Mixing
@@ -213,7 +213,7 @@ class SegmentationDataModule(LightningDataModule):
             )
         ids = [sample_id for list_ in lists for sample_id in list_]
         new = [self._samples[sample_id] for sample_id in ids if sample_id not in self.records]
-        records, problems = survey(self.reader, new, memory=_free_memory() // 4)
+        records, problems = survey(self.reader, new, memory=free_memory() // 4)
         if problems:
             raise DataError(problems, [self._samples[record.id] for record in records])
         self.records |= {record.id: record for record in records}
@@ -374,7 +374,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def _read_unlabelled(self) -> None:
         samples = unlabelled_samples(self.unlabelled)
-        records, problems = survey(self.reader, samples, memory=_free_memory() // 4)
+        records, problems = survey(self.reader, samples, memory=free_memory() // 4)
         if problems:
             raise DataError(problems)
         held_out = {self.records[key].digest for key in self.split["val"] if key in self.records}
@@ -400,10 +400,3 @@ class SegmentationDataModule(LightningDataModule):
             f"Data: {len(split['train'])} train, {len(split['val'])} val, {len(split['test'])} test{unused}; "
             f"training pixels: {shares}"
         )
-
-
-def _free_memory() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not known on this system
-        return 4 * 2**30

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, pages
 from segmentation.data.sample import Part
+from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
 
@@ -33,11 +34,16 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
     """The files behind inputs; below a folder, those of earlier results in ``out`` are none.
 
     Raises:
-        InputError: Naming every input that holds no image, and images whose results would share a name.
+        InputError: Naming every input that holds no image, images whose results would share a name, and an input that is
+            ``out``.
     """
     found: dict[Path, Path] = {}
     empty = []
     for text in inputs:
+        if Path(text).is_dir() and Path(text).resolve() == out.resolve():
+            raise InputError(
+                f"{text} is both input and --out, so that results would be inputs next time; give another --out"
+            )
         files = list(_files(text, out.resolve()))
         if not files:
             empty.append(text)
@@ -64,12 +70,10 @@ def _told(text: str) -> str:
 def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
     path = Path(text)
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            name = file.relative_to(path)
-            hidden = any(part.startswith(".") for part in name.parts)
+        for file in sorted(here / name for here, names in walk(path) for name in names):
             earlier = path.resolve() in out.parents and out in file.resolve().parents
-            if file.is_file() and is_image(file) and not hidden and not earlier:
-                yield file, name.with_suffix("")
+            if is_image(file) and not earlier:
+                yield file, file.relative_to(path).with_suffix("")
     elif path.is_file():
         yield path, Path(path.stem)
     else:

@@ -32,7 +32,7 @@ def write_counts(out: Path, classes: Classes) -> Path:
         for table in sorted((out / "objects").rglob("*.csv")):
             name = table.relative_to(out / "objects").with_suffix("")
             areas: dict[tuple[str, str], list[int]] = defaultdict(list)
-            with table.open(newline="") as file:
+            with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = csv.DictReader(file)
                 stack = "page" in (rows.fieldnames or ())
                 for row in rows:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image
+from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
 SPLIT_WORDS = {
@@ -131,8 +132,11 @@ class Pattern:
 
     def key(self, path: Path) -> Key | None:
         """What a file's name says; None when the pattern does not fit it."""
-        name = path if self.literal or self._has_suffix(self.full) else path.with_name(path.stem)
-        found = self.expression.fullmatch(Path(os.path.relpath(name, self.root)).as_posix())
+        names = [path] * (self.literal or self._has_suffix(self.full)) + [path.with_name(path.stem)] * (
+            not self.literal
+        )
+        below = (Path(os.path.relpath(name, self.root)).as_posix() for name in names)  # X.jpg.png fits {stem}.jpg too
+        found = next(filter(None, map(self.expression.fullmatch, below)), None)
         if found is None:
             return None
         groups = found.groupdict()
@@ -140,19 +144,12 @@ class Pattern:
         return Key(groups.get("stem") or path.stem, split, groups.get("class") or "")
 
     def files(self) -> Iterator[Path]:
-        """Images in its folder and below, hidden ones passed over; folders behind links too."""
+        """Images in its folder and below."""
         if self.literal:
             yield from [self.root / self.text] if (self.root / self.text).is_file() else []
             return
-        seen: set[str] = set()
-        for here, folders, names in os.walk(self.folder, followlinks=True):
-            real = os.path.realpath(here)
-            if real in seen:  # a link to a folder above
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (path for name in names if is_image(path := Path(here, name)))
+        for here, names in walk(self.folder):
+            yield from (path for name in names if is_image(path := here / name))
 
     def _has_suffix(self, text: str) -> bool:
         return text.lower().endswith(IMAGE_SUFFIXES)

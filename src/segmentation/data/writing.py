@@ -200,7 +200,10 @@ class Table:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            with _replaced(self.path) as temporary, temporary.open("w", newline="") as file:
+            with (
+                _replaced(self.path) as temporary,
+                temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+            ):
                 csv.writer(file).writerows(self.rows)
 
 

@@ -242,7 +242,7 @@ class Predictor:
             (start, block): rows of probabilities (B, K, h, W) from row ``start`` on; in order, together all H.
 
         Raises:
-            InputError: For another number of channels or pixel type.
+            InputError: For another number of channels or pixel type, and for pixels that are NaN or infinite.
         """
         blocks = self._bands(images)
         if self._application.agglomeration is not None:  # looks at whole objects
@@ -254,7 +254,12 @@ class Predictor:
         checked = [self._check(image) for image in images]
 
         def rows(start: int, stop: int) -> NDArray[Any]:
-            return np.stack([image[start:stop] for image in checked]).transpose(0, 3, 1, 2)
+            pixels = np.stack([image[start:stop] for image in checked])
+            if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+                raise InputError(
+                    "an image holds pixels that are NaN or infinite, which would blank all around them; repair it"
+                )
+            return pixels.transpose(0, 3, 1, 2)
 
         height, width = checked[0].shape[:2]
         bands = tiling.bands(self._predict, rows, (height, width), self.tiling)

@@ -98,8 +98,8 @@ def region_scores(confusion: NDArray[np.int64], names: tuple[str, ...]) -> dict[
         ``iou``, ``dice``, ``precision`` and ``recall`` as means over classes and with ``/<class>`` for
         each one; ``accuracy`` (share of right pixels), ``mean_accuracy`` (mean recall),
         ``frequency_weighted_iou`` (IoU weighted by the class's share of the truth). A class that is
-        neither in the truth nor predicted has NaN and is left out of every mean (Long et al. 2015,
-        doi 10.1109/CVPR.2015.7298965, for the last three).
+        neither in the truth nor predicted has NaN and is left out of every mean, and recall is NaN where
+        the class is not in the truth (Long et al. 2015, doi 10.1109/CVPR.2015.7298965, for the last three).
     """
     return {name: float(value) for name, value in region_scores_of_each(confusion, names).items()}
 
@@ -109,7 +109,8 @@ def region_scores_of_each(matrices: NDArray[Any], names: tuple[str, ...]) -> dic
     counts = matrices.astype(np.float64)
     hits, truth, predicted = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
     with np.errstate(invalid="ignore"):  # nothing of nothing is NaN
-        by_class = {"iou": iou(counts), "dice": dice(counts), "precision": hits / predicted, "recall": hits / truth}
+        by_class = {"iou": iou(counts), "dice": dice(counts), "recall": hits / truth}
+        by_class["precision"] = hits / np.where(predicted > 0, predicted, truth)  # 0 of a class that was never found
         accuracy = hits.sum(-1) / truth.sum(-1)
         frequency_weighted_iou = np.where(truth > 0, by_class["iou"] * truth, 0).sum(-1) / truth.sum(-1)
     scores = {score: class_mean(values) for score, values in by_class.items()}

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def test_a_mask_for_each_class_is_read_into_one(tmp_path: Path) -> None:
     assert found.arguments["classes"] == ["background", "crack", "rust"]
     assert found.arguments["in_channels"] == 1  # all images are grey, stored as RGB
     assert np.bincount(found.source.read_mask(found.source.samples()[0]).ravel()).tolist() == [16, 16, 32]
+
+
+def test_a_class_that_few_masks_hold_is_looked_for_in_all(folder_data: Path) -> None:
+    names = [f"{number:03d}.png" for number in range(150)]
+    for part, pixels in (("images", np.arange(64).reshape(8, 8)), ("masks", np.zeros((8, 8)))):
+        shutil.rmtree(folder_data / part)
+        for name in names:
+            written = np.full((8, 8), 255) if (part, name) == ("masks", "007.png") else pixels
+            (folder_data / part).mkdir(exist_ok=True)
+            Image.fromarray(written.astype(np.uint8)).save(folder_data / part / name)
+    assert describe(folder_data).arguments["mask_values"] == {0: 0, 255: 1}
 
 
 def test_every_source_is_known_by_its_name() -> None:

@@ -47,6 +47,7 @@ TWO = ["background", "foreground"]
         ((0, 50, 100), {"classes": ["background", "class_1", "class_2"], "mask_values": {0: 0, 50: 1, 100: 2}}),
         ((0, 128, 255), {"classes": ["background", "class_1", "class_2"], "mask_values": {0: 0, 128: 1, 255: 2}}),
         ((1, 2, 3), {"classes": ["background", "class_1", "class_2"], "mask_values": {1: 0, 2: 1, 3: 2}}),
+        ((-1, 0, 1), {"classes": TWO, "mask_values": {0: 0, 1: 1, -1: 255}, "ignore_index": 255}),
         ((1, 2, 255), {"classes": TWO, "mask_values": {1: 0, 2: 1, 255: 255}, "ignore_index": 255}),
     ],
 )

@@ -125,6 +125,21 @@ def colored(root: Path) -> dict[str, Any]:
     return {"classes": "class_dict.csv"}
 
 
+def test_pixels_that_one_class_ignores_are_ignored_unless_another_has_them(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", image())
+    for name, values in (("nucleus", (0, 128, 128, 255)), ("mitosis", (0, 0, 255, 128))):
+        save(tmp_path / "masks" / name / "a.png", np.repeat(np.array([values], np.uint8), 2, axis=0))
+    for ignore_index in (255, 254):
+        source = FolderSource(
+            tmp_path,
+            masks="masks/{class}/{stem}",
+            classes=["background", "nucleus", "mitosis"],
+            mask_values={0: 0, 128: ignore_index, 255: 1},
+            ignore_index=ignore_index,
+        )
+        assert source.read_mask(source.samples()[0])[0].tolist() == [0, ignore_index, 2, 1]
+
+
 @pytest.mark.parametrize(
     "layout",
     [

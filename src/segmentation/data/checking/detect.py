@@ -133,9 +133,11 @@ def _meaning(samples: Sequence[Sample], arguments: dict[str, Any], table: ClassT
     masks = [part for sample in samples for part in sample.masks]
     if not masks:
         return None
-    if "{class}" not in str(arguments.get("masks")):
-        return meaning(peek(masks), table)
     seen = peek(masks)
+    if len(seen.pixels) == 1 and seen.masks < len(masks):  # what is looked for may be in few of them
+        seen = peek(masks, len(masks))
+    if "{class}" not in str(arguments.get("masks")):
+        return meaning(seen, table)
     reason = {"classes": "a folder or name of masks for each class, after the background"}
     if set(seen.pixels) <= {0, 1, 255}:
         return Meaning({"classes": arguments["classes"]}, reason)

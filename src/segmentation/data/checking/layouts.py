@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segmentation.data.checking.listing import Listing, join, list_files, shown, spread
+from segmentation.data.checking.listing import Listing, is_below, join, list_files, shown, spread
 from segmentation.data.checking.named_layouts import find_named
 from segmentation.data.checking.pairs import Pair, find_pairs
 from segmentation.data.checking.words import VIEW_WORDS, role, says, tokens
@@ -69,7 +69,7 @@ def find(root: Path) -> list[Layout]:
     layouts: list[Layout] = []
     taken: list[str] = []
     for named in find_named(listing):
-        if any(_below(folder, other) for folder in named.folders for other in taken):
+        if any(is_below(folder, other) for folder in named.folders for other in taken):
             continue
         taken += named.folders
         layouts.append(Layout(named.source, named.arguments, named.seen, named.notes, None, named.below, named.count))
@@ -88,16 +88,12 @@ def find(root: Path) -> list[Layout]:
     ]
 
 
-def _below(folder: str, parent: str) -> bool:
-    return not parent or folder == parent or folder.startswith(f"{parent}/")
-
-
 def _one_stack(listing: Listing, taken: Sequence[str]) -> Layout | None:
     """A volume and its labels, two multi-page TIFF files, by what their names say or else by their values."""
     files = [
         join(folder, name)
         for folder, names in listing.images.items()
-        if not any(_below(folder, other) for other in taken)
+        if not any(is_below(folder, other) for other in taken)
         for name in names
         if name.lower().endswith(TIFF_SUFFIXES)
     ]
@@ -286,7 +282,7 @@ def _without_masks(
     notes = []
     for folder, names in listing.images.items():
         files = [join(folder, name) for name in names]
-        if any(_below(folder, other) for other in taken) or any(file in lone for file in files):
+        if any(is_below(folder, other) for other in taken) or any(file in lone for file in files):
             continue
         if not any(pattern.key(listing.root / file) for pattern in patterns for file in files):
             notes.append(
@@ -300,11 +296,11 @@ def _table(listing: Listing, below: str) -> Path | None:
     found = [
         join(folder, name)
         for folder, names in listing.others.items()
-        if folder.count("/") <= 1 or _below(folder, below)
+        if folder.count("/") <= 1 or is_below(folder, below)
         for name in names
         if name.lower().endswith(_TABLE_SUFFIXES) and _plain(name) in _TABLES
     ]
-    found.sort(key=lambda file: (not _below(file.rpartition("/")[0], below), file.count("/"), file))
+    found.sort(key=lambda file: (not is_below(file.rpartition("/")[0], below), file.count("/"), file))
     return next((listing.root / file for file in found if _readable(listing.root / file)), None)
 
 

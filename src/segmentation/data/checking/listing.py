@@ -1,15 +1,15 @@
 """Every file below a folder, listed once, and a look into a few of them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from segmentation.data.masks import LOSSY_SUFFIXES
 from segmentation.data.reading import is_image, pages, read_values
 from segmentation.data.sample import Part
+from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
 LIMIT = 500_000
@@ -70,24 +70,18 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
-    """Walk through a folder; what cannot be entered is passed over."""
+    """Walk through a folder."""
     listing = Listing(root)
-    seen: set[str] = set()
     count = 0
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen or count > LIMIT:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        below = "" if Path(folder) == root else PurePosixPath(Path(folder).relative_to(root)).as_posix()
+    for folder, names in walk(root):
+        below = "" if folder == root else folder.relative_to(root).as_posix()
         listing.folders.append(below)
+        for name in names:
+            kind = listing.images if is_image(Path(name)) else listing.others
+            kind.setdefault(below, []).append(name)
         count += len(names)
-        for name in sorted(names):
-            if not name.startswith("."):
-                kind = listing.images if is_image(Path(name)) else listing.others
-                kind.setdefault(below, []).append(name)
+        if count > LIMIT:
+            break
     return listing
 
 
@@ -101,6 +95,11 @@ def spread(files: Sequence[str], count: int) -> list[str]:
 def join(folder: str, name: str) -> str:
     """A path below the root."""
     return f"{folder}/{name}" if folder else name
+
+
+def is_below(folder: str, parent: str) -> bool:
+    """Whether a folder is another one or in it, both by their paths below the root."""
+    return not parent or folder == parent or folder.startswith(f"{parent}/")
 
 
 def shown(text: str) -> str:

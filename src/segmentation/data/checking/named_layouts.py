@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segmentation.data.checking.listing import Listing, join, shown, spread
+from segmentation.data.checking.listing import Listing, is_below, join, shown, spread
 from segmentation.data.checking.words import split_template
 
 _WHOLE = 16 * 2**20
@@ -54,7 +54,7 @@ def _cityscapes(listing: Listing) -> list[Named]:
         count = sum(
             name.endswith("_gtFine_labelIds.png")
             for folder, names in listing.images.items()
-            if _below(folder, join(parent, "gtFine"))
+            if is_below(folder, join(parent, "gtFine"))
             for name in names
         )
         if count:
@@ -134,10 +134,6 @@ def _parents(listing: Listing, first: str, second: str) -> list[str]:
 
 def _parent(folder: str) -> str:
     return folder.rpartition("/")[0]
-
-
-def _below(folder: str, parent: str) -> bool:
-    return not parent or folder == parent or folder.startswith(f"{parent}/")
 
 
 def _jsons(listing: Listing, folder: str) -> list[str]:

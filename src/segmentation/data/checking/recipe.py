@@ -1,6 +1,5 @@
 """Which config fits a data set and this machine: every setting with its reason, and the YAML that says both."""
 
-import os
 import re
 import textwrap
 from collections import Counter
@@ -12,6 +11,7 @@ import torch
 import yaml
 
 from segmentation.data.checking.findings import Facts
+from segmentation.data.free_memory import free_memory
 from segmentation.data.sample import Sample
 from segmentation.data.source import Lists
 from segmentation.inference.classes import Classes
@@ -73,10 +73,7 @@ def this_machine() -> Machine:
     """The GPU where there is one, else the CPU, with its free memory."""
     if torch.cuda.is_available():
         return Machine("cuda", torch.cuda.mem_get_info()[0])
-    try:
-        return Machine("cpu", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):  # not known on this system
-        return Machine("cpu", 4 * 2**30)
+    return Machine("cpu", free_memory())
 
 
 def choose(

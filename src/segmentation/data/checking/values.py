@@ -254,15 +254,17 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
     void = IGNORE_INDEX if IGNORE_INDEX in whole and len(whole) > 2 and whole[-2] <= _MOST_CLASSES else None
     if void is not None and not _steps_of_one(whole[:-1]):
         void = None
+    if len(whole) > 2 and whole[0] < 0 <= whole[1]:
+        void = whole[0]
     known = [value for value in whole if value != void]
     arguments: dict[str, Any] = {"classes": _two_names(table) if len(known) == 2 else _names(known)}
     reasons = {"classes": f"the masks hold the values {whole}; the names are yours to change"}
     if void is not None:
         reasons["ignore_index"] = f"{void} beside {known} marks pixels that do not count"
-        arguments["ignore_index"] = void
-    if known != list(range(len(known))):
+        arguments["ignore_index"] = IGNORE_INDEX
+    if known != list(range(len(known))) or void not in (None, IGNORE_INDEX):
         mapping = {value: at for at, value in enumerate(known)}
-        arguments["mask_values"] = mapping | ({void: void} if void is not None else {})
+        arguments["mask_values"] = mapping | ({void: IGNORE_INDEX} if void is not None else {})
         reasons["mask_values"] = f"the values {known} become the classes 0..{len(known) - 1} in this order"
     if table is not None:
         reasons["classes"] += f"; the {len(table.names)} names of the class table do not fit them"

@@ -1,7 +1,6 @@
 """COCO: one JSON file with outlines of objects for many images."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Lists, Source
+from segmentation.data.walking import walk
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
@@ -243,9 +243,9 @@ class _Folder:
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
-        for here, _, names in os.walk(self.path):
+        for here, names in walk(self.path):
             for name in names:
-                found.setdefault(name, []).append(Path(here, name))
+                found.setdefault(name, []).append(here / name)
         return found
 
 

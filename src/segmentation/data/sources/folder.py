@@ -16,6 +16,7 @@ from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Lists, Source
+from segmentation.data.walking import walk
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
@@ -102,7 +103,7 @@ class FolderSource(Source):
         by_class = self.masks is not None and "{class}" in self.masks.text
         stated = mask_values if table is None or mask_values is not None else _of_table(table, self.classes)
         self.values = MaskRule(
-            Classes(self.classes.names[:2]) if by_class else self.classes,
+            Classes(self.classes.names[:2], ignore_index=ignore_index) if by_class else self.classes,
             ONE_CLASS if by_class and stated is None else stated,
             ignore_unknown,
         )
@@ -138,15 +139,14 @@ class FolderSource(Source):
             raise InputError(f"{sample.id} has no mask; set data.source.masks to the folder of the masks")
         if not self.by_class:
             return self.values.decode(read_values(sample.masks[0]), sample.masks[0])
-        labels: NDArray[np.uint8] | None = None
-        for part in sample.masks:  # in the order of the classes
-            here = self.values.decode(read_values(part), part)
-            labels = np.zeros_like(here) if labels is None else labels
+        planes = [self.values.decode(read_values(part), part) for part in sample.masks]
+        labels, ignored = np.zeros_like(planes[0]), np.zeros(planes[0].shape, bool)
+        for part, here in zip(sample.masks, planes, strict=True):  # in the order of the classes
             if labels.shape != here.shape:
                 raise InputError(f"mask {part} is of another size than the masks of other classes")
-            index = self.classes.names.index(self._key(part.path).name)
-            labels = np.where(here == 1, np.uint8(index), labels)
-        assert labels is not None
+            labels[here == 1] = self.classes.names.index(self._key(part.path).name)
+            ignored |= here == self.classes.ignore_index
+        labels[ignored & (labels == 0)] = self.classes.ignore_index  # another class may know these pixels
         return labels
 
     def _key(self, path: Path) -> Key:
@@ -307,11 +307,7 @@ def _order(key: Key) -> Any:
 
 
 def _empty(pattern: Pattern) -> str:
-    others = Counter(
-        path.suffix.lower() or path.name
-        for path in pattern.folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
-    )
+    others = Counter(Path(name).suffix.lower() or name for _, names in walk(pattern.folder) for name in names)
     holds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
     wanted = f"no image {pattern.full} ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)})"
     return f"{pattern.folder.absolute()} holds {wanted}, " + (f"only files such as {holds}" if holds else "it is empty")

@@ -4,7 +4,6 @@ import base64
 import binascii
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import is_image, read_pixels
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Source
+from segmentation.data.walking import walk
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
@@ -137,12 +137,7 @@ class LabelmeSource(Source):
         """Annotations by id in natural order, and what is wrong with the others."""
         if not self.root.is_dir():
             raise InputError(f"data.source.root: {self.root.absolute()} is no folder; give that of the JSON files")
-        files = [
-            Path(here, name)
-            for here, _, names in os.walk(self.root)
-            for name in names
-            if name.lower().endswith(".json") and not name.startswith(".")
-        ]
+        files = [here / name for here, names in walk(self.root) for name in names if name.lower().endswith(".json")]
         if not files:
             raise InputError(f"{self.root.absolute()} holds no JSON file; give the folder that labelme saved to")
         annotations: dict[str, Annotation] = {}

@@ -26,6 +26,7 @@ class TiffStackSource(FolderSource):
         in_channels: Channels of a page.
         context: Neighbouring slices on each side that are stacked to channels, so that the network sees
             ``(2 * context + 1) * in_channels``; the first and last slice stand in for those beyond the ends.
+            predict reads each page by itself and refuses such a network: it is for fit, test and report.
         mask_values: As in FolderSource.
         ignore_unknown: As in FolderSource.
         colors: RGB in 0..255 for each class.
