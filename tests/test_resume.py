@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from lightning import Callback
+
+from segmentation.cli import check_optimizer_kept
 
 Run = Callable[..., int]
 Fit = Callable[..., Path]
@@ -186,6 +189,35 @@ def test_normalisation_is_not_computed_again(tiny_fit: Fit, run: Run) -> None:
     after = torch.load(path, weights_only=True)
     assert torch.equal(after["state_dict"]["mean"], checkpoint["state_dict"]["mean"])
     assert after["epoch"] == 2
+
+
+def test_what_a_resumed_optimizer_would_not_take_is_refused(
+    trained: Path, run: Run, synthetic, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = trained / "checkpoints/last.ckpt"
+    resumed = ("fit", *synthetic, *quick, "--model.scores", "[region, em]", "--ckpt_path", last)
+    assert run(*resumed, "--model.lr", 1e-5, "--model.layer_decay", 0.5, "--model.warmup", 0.1) == 1
+    told = capsys.readouterr().err
+    assert "model.lr is 1e-05 instead of 0.001, model.layer_decay is 0.5 instead of None, but a training" in told
+    assert f"--initial_weights {last}" in told
+    check_optimizer_kept(Namespace(lr=1e-3, optimizer_options={}), {"lr": 1e-3, "optimizer_options": None}, "last.ckpt")
+
+
+def test_a_folder_holds_two_checkpoints_to_go_on_from(
+    trained: Path, run: Run, synthetic, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("fit", *synthetic, *quick, "--ckpt_path", trained) == 1
+    assert f"{trained} is a folder; to go on with a run give its checkpoints/last.ckpt" in capsys.readouterr().err
+
+
+def test_no_run_goes_on_from_what_a_cluster_left_in_the_working_folder(
+    run: Run, synthetic, quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning takes hpc_ckpt_N.ckpt of its root folder whenever SLURM runs it, whosever run it is of."""
+    for name, value in {"NTASKS": 1, "JOB_NAME": "job", "JOB_ID": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    Path("hpc_ckpt_1.ckpt").write_text("of another run")
+    assert run("fit", *synthetic, *quick, "--run_folder", "run", "--trainer.max_epochs", 1) == 0
 
 
 def test_resuming_with_another_split_is_refused(tiny_fit: Fit, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,9 @@ from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import default_precision, usable_precision
 
+OPTIMIZER = ("optimizer", "lr", "weight_decay", "optimizer_options", "layer_decay")
+"""Arguments of the model that are part of the optimizer's state."""
+
 known_sources()  # imported, a source is known to the command line by the name of its class
 
 
@@ -76,6 +79,8 @@ def with_config(args: list[str]) -> list[str]:
     """Add ``--config`` with the config beside the checkpoint when only a checkpoint is given."""
     args = _with_file(args)
     ckpt_path = next(reversed(_values(args, "--ckpt_path")), None)
+    if args[0] == "fit" and ckpt_path is not None and Path(ckpt_path).is_dir():
+        raise InputError(f"{ckpt_path} is a folder; to go on with a run give its {FOLDER}/last.ckpt")
     if ckpt_path is not None and ckpt_path not in ("best", "last") and not Path(ckpt_path).is_file():
         found = sorted(map(str, Path(runs.ROOT).glob(f"*/*/{FOLDER}/*.ckpt")))[-5:]
         raise InputError(
@@ -219,6 +224,8 @@ class SegmentationCLI(LightningCLI):
                 f"{config.ckpt_path} holds weights and no training that could go on; start from it with --initial_weights"
             )
         given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
+        if self.command == "fit":
+            check_optimizer_kept(given, self.checkpoint["hyper_parameters"], config.ckpt_path)
         merge_hyperparameters(config.model, given, self.checkpoint["hyper_parameters"], config.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
@@ -267,6 +274,8 @@ class SegmentationCLI(LightningCLI):
             "plugins": [*_as_list(trainer.plugins), AtomicCheckpointIO()],
             "precision": trainer.precision or self._precision(trainer.accelerator),
             "use_distributed_sampler": False,  # the samplers deal draws and images to processes themselves
+            # SLURM's requeuing writes a checkpoint there, from which every later fit in that folder would go on
+            "default_root_dir": str(self.folder),
         }
         return super().instantiate_trainer(**kwargs)
 
@@ -371,6 +380,30 @@ class _Parser(LightningArgumentParser):
         command = getattr(parser, "subcommand", None) or self.args[0]
         meant = nearest_option(message, options)
         raise InputError(f"{message}{meant} (python -m segmentation {command} --help lists the arguments)") from ex
+
+
+def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: str) -> None:
+    """Refuse what a resumed optimizer would not take: its state holds the rates and options that it began with.
+
+    Args:
+        given: The model's arguments that the user gave, on the command line or in a config.
+        stored: The checkpoint's hyperparameters.
+        ckpt_path: For the message.
+
+    Raises:
+        InputError: Naming what differs.
+    """
+    names = [*OPTIMIZER, *(["schedule_options"] if stored.get("schedule") == "plateau" else [])]
+    different = [
+        f"model.{name} is {given[name]!r} instead of {stored.get(name)!r}"
+        for name in names
+        if name in given and (given[name] or None) != (stored.get(name) or None)
+    ]
+    if different:
+        raise InputError(
+            f"{', '.join(different)}, but a training that goes on keeps its optimizer; leave it out, or start a new training "
+            f"from these weights: --initial_weights {ckpt_path} without --ckpt_path"
+        )
 
 
 def merge_hyperparameters(config: Namespace, given: Namespace, stored: dict[str, Any], ckpt_path: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from segmentation.model.distillation import Distillation
 from segmentation.model.module import SegmentationModule
 
 Run = Callable[..., int]
@@ -45,6 +46,20 @@ def test_on_a_cpu_the_largest_that_is_asked_for(run: Run, synthetic, quick, caps
     assert found() == {"data": {"batch_size": 4}}
     assert "Batch size: 4 (the largest that --max allows)" in capsys.readouterr().out
     assert {path.name for path in Path().rglob("*")} == {"size.yaml"}
+
+
+def test_teachers_teach_in_the_search(run: Run, synthetic, quick, trained: Path, monkeypatch) -> None:
+    """Else their memory would not count, and find_lr would look at another loss."""
+    lessons, taught = [], Distillation.taught
+
+    def counted(self: Distillation, image: Any, logits: Any, loss: Any) -> torch.Tensor:
+        lessons.append(len(image))
+        return taught(self, image, logits, loss)
+
+    monkeypatch.setattr(Distillation, "taught", counted)
+    args = (*synthetic, *quick, "--distillation.teacher", trained, "--model.ema", 0.9)
+    assert run("find_batch_size", *args, "--out", "size.yaml", "--max", 4) == 0
+    assert lessons == [2, 2, 2, 4, 4, 4]
 
 
 def test_a_full_memory_ends_the_search(run: Run, synthetic, quick, capsys, memory) -> None:

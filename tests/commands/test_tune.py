@@ -215,6 +215,10 @@ def space() -> SearchSpace:
     return read_space(Path(write("space.yaml", SPACE)), FitArguments(["--config", write("mine.yaml", CONFIG)]))
 
 
+def test_a_training_that_steps_end_has_no_epochs_to_wait_for(space: SearchSpace) -> None:
+    open_study(Path(), space, "val/iou", -1)
+
+
 def test_what_a_killed_process_ran_is_drawn_again(space: SearchSpace) -> None:
     study = open_study(Path(), space, "val/iou", 9)
     first = study.ask(space.distributions)  # nobody holds it

@@ -55,6 +55,7 @@ def quieten() -> None:
         "Precision bf16-mixed is not supported by the model summary",  # the number of parameters is right
         ".*does not have many workers",  # data in memory need none
         "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
+        "It is recommended to use `self.log\\('(val|test)/.*sync_dist=True",  # scores are of all processes already
         "You requested to overfit but enabled",  # each epoch has the draws of the first one, as it should
     ):
         warnings.filterwarnings("ignore", message=message)

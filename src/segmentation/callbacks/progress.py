@@ -53,4 +53,7 @@ class ValidationLine(Callback):
             before = checkpoints.best_model_score  # of the validations before this one: checkpoints are written last
             better = before is None or (newest < before if checkpoints.mode == "min" else newest > before)
             best = " (best so far)" if better else ""
-            rank_zero_info(f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {name} {newest:.4f}{best}")
+            last = (
+                f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
+            )  # else max_steps or max_time ends it
+            rank_zero_info(f"Epoch {trainer.current_epoch + 1}{last}: {name} {newest:.4f}{best}")

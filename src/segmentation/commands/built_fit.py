@@ -28,8 +28,8 @@ class BuiltFit(SegmentationCLI):
         trainer: Further arguments of the Trainer.
 
     Attributes:
-        model: Of fresh weights, by the seed.
-        datamodule: Not set up yet.
+        model: Of fresh weights, by the seed; its teachers teach.
+        datamodule: Set up.
         trainer: To be handed to Lightning's Tuner.
 
     Raises:
@@ -50,6 +50,11 @@ class BuiltFit(SegmentationCLI):
             **trainer,
         }
         super().__init__(["fit", *args])
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        teaching = self._get(self.config_init, "distillation")
+        teaching.load(self.model, self.datamodule)
+        teaching.on_fit_start(self.trainer, self.model)  # the Tuner searches before callbacks begin
 
     def _parse_ckpt_path(self) -> None:
         arguments = self.config.fit
@@ -61,19 +66,19 @@ class BuiltFit(SegmentationCLI):
         self.checkpoint = None
 
     def before_instantiate_classes(self) -> None:
-        """The seed of the data, as ``fit`` has it; none of the user's loggers and callbacks."""
+        """The seed of the data, as ``fit`` has it; none of the user's loggers and callbacks, and no average of the weights."""
         arguments = self.config.fit
         if arguments.data.seed is None:
             arguments.data.seed = arguments.seed_everything
         arguments.trainer.logger, arguments.trainer.callbacks = False, None
+        arguments.model.ema = None
 
     def instantiate_trainer(self, **_: Any) -> Trainer:
         """The Trainer."""
         chosen = self._get(self.config_init, "trainer")
         precision: Any = chosen.precision or self._precision(chosen.accelerator)
-        teaching: Any = self._get(self.config_init, "distillation")
         kept = {name: chosen[name] for name in KEPT}
-        return Trainer(**kept, precision=precision, callbacks=[teaching], **self.options)
+        return Trainer(**kept, precision=precision, **self.options)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing is run."""

@@ -53,7 +53,7 @@ def open_study(folder: Path, space: SearchSpace, monitor: str, epochs: int | Non
             ),
             study_name="tune",
             direction="minimize" if "loss" in monitor else "maximize",
-            pruner=optuna.pruners.MedianPruner(NEVER_STOPPED, n_warmup_steps=(epochs or 0) // WARM),
+            pruner=optuna.pruners.MedianPruner(NEVER_STOPPED, n_warmup_steps=max(0, epochs or 0) // WARM),
             load_if_exists=True,
         )
         stored = study.user_attrs.get(_ARGUMENTS)

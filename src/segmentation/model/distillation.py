@@ -104,8 +104,6 @@ class Distillation(Callback):
         student: Any = pl_module
         if not self.teachers:
             return
-        for teacher in self.teachers:
-            teacher.to(student.device)
         if self.features:
             self._encoders = [_Encoder(_encoder_of(module)) for module in (student, *self.teachers)]
         student.teaching = self.taught
@@ -127,6 +125,9 @@ class Distillation(Callback):
             loss: What the masks say, a scalar.
         """
         binary = self.teachers[0].classes.binary
+        for teacher in self.teachers:
+            if teacher.device != image.device:
+                teacher.to(image.device)
         with torch.no_grad():
             soft = [teacher.probabilities(teacher(image).float() / self.temperature) for teacher in self.teachers]
             believed = torch.stack(soft).mean(0)
