@@ -39,7 +39,7 @@ class StubPredictor:
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
         self.decision = Decision()
-        self.in_channels = 1
+        self.in_channels, self.context = 1, 0
         self.trained_on: frozenset[str] = frozenset()
         self.tiling = Tiling()
         self.neighbour_weight: float | None = None

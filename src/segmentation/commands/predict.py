@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.data.channels import in_channels
+from segmentation.data.channels import in_channels, stacked
 from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.object_counts import write_counts
 from segmentation.data.placement import placement_of
 from segmentation.data.problems import FileError
+from segmentation.data.reading import read_pixels
 from segmentation.data.results import Kind, Results, is_done, result_paths
-from segmentation.data.sample import Part
+from segmentation.data.sample import Part, with_neighbours
 from segmentation.data.windows import LARGE, Rows, open_rows
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
@@ -219,7 +220,7 @@ def _predict_all(predictor: Predictor, jobs: list[Job], kinds: list[Kind], out: 
                         if isinstance(page.image, InputError):
                             raise page.image
                         seen += isinstance(page.image, np.ndarray) and digest(page.image) in trained
-                        results.add(page.image, blocks, lambda share: progress.advance(task, share))
+                        results.add(_shown(page.image, predictor), blocks, lambda share: progress.advance(task, share))
             except WriteError:
                 raise
             except InputError as error:
@@ -239,11 +240,9 @@ def _answers(predictor: Predictor, jobs: list[Job]) -> Iterator[tuple[Page, Iter
     """
     if predictor.neighbour_weight is not None:
         for job in jobs:
-            yield from _of_stack(predictor, _opened(job, predictor.in_channels))
+            yield from _of_stack(predictor, _opened(job, predictor))
         return
-    for (shape, _), alike in groupby(
-        chain.from_iterable(_opened(job, predictor.in_channels) for job in jobs), key=_kind_of_image
-    ):
+    for (shape, _), alike in groupby(chain.from_iterable(_opened(job, predictor) for job in jobs), key=_kind_of_image):
         together = max(1, min(predictor.tiling.batch, LARGE // math.prod(shape[:2])))
         while batch := list(islice(alike, together)):
             bands = _bands(predictor, [page.image for page in batch if not isinstance(page.image, InputError)])
@@ -259,17 +258,13 @@ def _of_stack(predictor: Predictor, pages: Iterator[Page]) -> Iterator[tuple[Pag
         yield page, islice(answers, 1)
 
 
-def _opened(job: Job, channels: int) -> Iterator[Page]:
+def _opened(job: Job, predictor: Predictor) -> Iterator[Page]:
     """The pages of a job, up to the first that cannot be used; grey ones stored as RGB are taken, as by ``fit``."""
     size: tuple[int, ...] | None = None
     for number in range(job.pages):
         part = job.part(number)
         try:
-            image = open_rows(part, LARGE)
-            if isinstance(image, np.ndarray):
-                image = in_channels(image, channels)
-                if image.dtype.kind == "f" and not np.isfinite(image).all():  # else all that go with it would fail too
-                    raise FileError(part, "holds pixels that are NaN or infinite", "repair the image")
+            image = _pixels(job, number, predictor)
             size = size or image.shape[:2]
             if image.shape[:2] != size:
                 raise InputError(
@@ -280,6 +275,32 @@ def _opened(job: Job, channels: int) -> Iterator[Page]:
             yield Page(job, part, error)
             return
         yield Page(job, part, image)
+
+
+def _pixels(job: Job, number: int, predictor: Predictor) -> NDArray[Any] | Rows:
+    """A page with the channels that the network takes, or by rows where it is large; errors as ``read_pixels``."""
+    part = job.part(number)
+    if predictor.context:
+        pages = with_neighbours(job.path, number, job.pages, predictor.context)
+        near = pages if job.pages > 1 else [part] * len(pages)
+        each = predictor.in_channels // len(pages)
+        image = stacked([in_channels(read_pixels(one), each) for one in near], predictor.in_channels, near)
+    else:
+        opened = open_rows(part, LARGE)
+        if isinstance(opened, Rows):
+            return opened
+        image = in_channels(opened, predictor.in_channels)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():  # found later, all that go with it would fail too
+        raise FileError(part, "holds pixels that are NaN or infinite", "repair the image")
+    return image
+
+
+def _shown(image: NDArray[Any] | Rows, predictor: Predictor) -> NDArray[Any] | Rows:
+    """Without the pages before and after."""
+    if isinstance(image, Rows) or not predictor.context:
+        return image
+    each = image.shape[2] // (2 * predictor.context + 1)
+    return image[..., each * predictor.context : each * (predictor.context + 1)]
 
 
 def _kind_of_image(page: Page) -> tuple[tuple[int, ...], str]:

@@ -33,6 +33,18 @@ class Sample:
     group: str | None = None
 
 
+def with_neighbours(path: Path, page: int, count: int, context: int) -> tuple[Part, ...]:
+    """A page of a stack between its neighbours; the first and last page stand in for those beyond the ends.
+
+    Args:
+        path: Of the stack.
+        page: From 0.
+        count: Pages of the stack.
+        context: Neighbours on each side.
+    """
+    return tuple(Part(path, min(max(index, 0), count - 1)) for index in range(page - context, page + context + 1))
+
+
 def stacks(samples: Iterable[Sample]) -> list[list[Sample]]:
     """Samples in their order, those that are consecutive pages of one file together."""
     found: list[list[Sample]] = []

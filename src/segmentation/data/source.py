@@ -28,6 +28,8 @@ class Source(ABC):
 
     classes: Classes
     in_channels: int
+    context: int = 0
+    """Neighbouring pages on each side of a stack that are channels of a sample; ``in_channels`` counts them."""
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to fetch
         """Fetch what is missing. Called in one process per machine, before ``samples``."""

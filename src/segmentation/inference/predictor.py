@@ -49,6 +49,7 @@ class Description:
         agglomeration: Level of ``close_gaps``; None for none.
         fixed: The only H and W that the network takes; None for any.
         trained_on: Sample id -> digest of its pixels, or ``""`` where it is not known.
+        context: Neighbouring pages on each side of a stack that are channels of an image.
     """
 
     classes: Classes
@@ -62,6 +63,7 @@ class Description:
     agglomeration: float | None = None
     fixed: int | None = None
     trained_on: Mapping[str, str] = field(default_factory=dict)
+    context: int = 0
 
     @property
     def application(self) -> Application:
@@ -103,6 +105,7 @@ class Description:
             values["agglomeration"],
             values["fixed"],
             values["trained_on"],
+            values.get("context", 0),  # absent before networks were asked with neighbours
         )
 
 
@@ -153,11 +156,13 @@ class Predictor:
         described = [network.description for network in self.networks]
         first = described[0]
         for other in described:
-            if other.classes.names != first.classes.names or other.in_channels != first.in_channels:
-                raise InputError(
-                    f"the networks do not belong together: {list(first.classes.names)} in {first.in_channels} channels "
-                    f"and {list(other.classes.names)} in {other.in_channels}"
-                )
+            ours, theirs = (
+                f"{list(one.classes.names)} in {one.in_channels} channels"
+                + (f" of {2 * one.context + 1} pages" if one.context else "")
+                for one in (first, other)
+            )
+            if ours != theirs:
+                raise InputError(f"the networks do not belong together: {ours} and {theirs}")
         decisions = [description.decision for description in described]
         self.decision = Decision(
             fmean(decision.threshold for decision in decisions),
@@ -181,6 +186,11 @@ class Predictor:
     def in_channels(self) -> int:
         """Channels of an image."""
         return self.networks[0].description.in_channels
+
+    @property
+    def context(self) -> int:
+        """Neighbouring pages on each side of a stack that are channels of an image."""
+        return self.networks[0].description.context
 
     @property
     def trained_on(self) -> frozenset[str]:

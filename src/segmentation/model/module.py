@@ -165,6 +165,7 @@ class SegmentationModule(LightningModule):
         self.decision = Decision()
         self.set_inference()
         self.intensity: Intensity | None = None
+        self.context = 0
         self.trained_on: dict[str, str] = {}
         self.precision: str | None = None
 
@@ -238,6 +239,7 @@ class SegmentationModule(LightningModule):
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
+        self.context = data.source.context
         self.trained_on = self.trained_on | data.trained_on()
         self.precision = str(self.trainer.precision)
 
@@ -344,6 +346,7 @@ class SegmentationModule(LightningModule):
             "decision": self.decision.to_dict(),
             "precision": self.precision,
             "trained_on": self.trained_on,
+            "context": self.context,
             "class_weights": self._chosen_weights(),
         }
 
@@ -353,6 +356,7 @@ class SegmentationModule(LightningModule):
         check_data(checkpoint, self.classes, self.hparams["in_channels"])
         self.intensity = None if stored["intensity"] is None else Intensity.from_dict(stored["intensity"])
         self.trained_on = stored["trained_on"] | self.trained_on
+        self.context = stored.get("context", 0)  # absent before predict asked for neighbours
         self.precision = self.precision or stored["precision"]
         chosen = stored.get("class_weights")  # absent before they could be chosen
         if self.hparams["class_weights"] == "auto" and chosen is not None:

@@ -113,6 +113,7 @@ def description_of(module: SegmentationModule) -> Description:
         settings["agglomeration"],
         module.network.fixed,
         module.trained_on,
+        module.context,
     )
 
 

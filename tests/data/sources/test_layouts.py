@@ -15,6 +15,7 @@ from segmentation.data.sources.folder import FolderSource
 from segmentation.data.sources.tiff_stack import TiffStackSource
 from segmentation.data.sources.voc import VOCSource
 from segmentation.errors import InputError
+from segmentation.model.predictor import load
 
 Run = Callable[..., int]
 RANDOM = np.random.default_rng(0)
@@ -323,3 +324,28 @@ def test_cityscapes(tmp_path: Path) -> None:
     source = CityscapesSource(tmp_path)
     assert [sample.id.split("/")[0] for sample in source.samples()] == ["train", "train", "val", "val"]
     np.testing.assert_array_equal(source.read_mask(source.samples()[0]), mask(255, 0, 13, 18, 255))
+
+
+def test_a_network_of_neighbouring_slices_predicts_stacks(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
+    volume = RANDOM.integers(0, 256, (6, 40, 48), np.uint8)
+    save(tmp_path / "v.tif", volume)
+    save(tmp_path / "l.tif", (volume > 128).astype(np.uint8))
+    source = ("--data.source", "TiffStackSource", "--data.source.root", tmp_path, "--data.source.context", 1)
+    named = ("--data.source.images", "v.tif", "--data.source.masks", "l.tif", "--model.loss", "{bce: 1}")
+    assert run("fit", *source, *named, *quick, "--run_folder", "run", "--trainer.max_epochs", 1) == 0
+    write = ("--write", "foreground,overlay")
+    assert run("predict", tmp_path / "v.tif", "--ckpt_path", "run", "--out", "out", *write) == 0
+    around = np.concatenate([volume[:1], volume, volume[-1:]])
+    pages = [around[page : page + 3].transpose(1, 2, 0) for page in range(6)]
+    predictor = load("run")
+    assert predictor.context == 1
+    expected = np.stack([predictor.probabilities(page)[1] for page in pages])
+    np.testing.assert_allclose(tifffile.imread("out/foreground/v.tif"), expected, atol=1e-5)
+    overlay = tifffile.imread("out/overlay/v.tif").astype(int)
+    cell = overlay[expected <= predictor.decision.threshold]  # painted less, and of the page itself
+    grey = volume[expected <= predictor.decision.threshold]
+    assert np.corrcoef(cell.mean(-1), grey)[0, 1] > 0.9
+    Image.fromarray(volume[0]).save("one.png")
+    assert run("predict", "one.png", "--ckpt_path", "run", "--out", "out", "--write", "foreground") == 0
+    alone = predictor.probabilities(np.repeat(volume[0][..., None], 3, axis=2))[1]
+    np.testing.assert_allclose(tifffile.imread("out/foreground/one.tif"), alone, atol=1e-5)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import pages
-from segmentation.data.sample import Part, Sample
+from segmentation.data.sample import Part, Sample, with_neighbours
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX
@@ -26,7 +26,6 @@ class TiffStackSource(FolderSource):
         in_channels: Channels of a page.
         context: Neighbouring slices on each side that are stacked to channels, so that the network sees
             ``(2 * context + 1) * in_channels``; the first and last slice stand in for those beyond the ends.
-            predict reads each page by itself and refuses such a network: it is for fit, test and report.
         mask_values: As in FolderSource.
         ignore_unknown: As in FolderSource.
         colors: RGB in 0..255 for each class.
@@ -93,11 +92,9 @@ class TiffStackSource(FolderSource):
         return slices
 
     def _slice(self, stack: Sample, page: int, count: int, *, grouped: bool) -> Sample:
-        volume = stack.images[0].path
-        near = [min(max(index, 0), count - 1) for index in range(page - self.context, page + self.context + 1)]
         return Sample(
             f"{stack.id}-{page:0{max(3, len(str(count - 1)))}d}",
-            tuple(Part(volume, index) for index in near),
+            with_neighbours(stack.images[0].path, page, count, self.context),
             tuple(Part(part.path, page) for part in stack.masks),
             stack.id if grouped else None,
         )
