@@ -176,7 +176,7 @@ def test_all_that_is_wrong_is_told_before_the_first_file_is_written(painted: Pat
         ({"root": Path("a"), "config": Path("b")}, "give the data set once"),
         ({"images": "a"}, "go together"),
         ({"root": Path("a"), "classes": ["b", "c"]}, "--classes go with"),
-        ({"config": Path("none.yaml")}, "none.yaml is no config"),
+        ({"config": Path("none.yaml")}, "none.yaml cannot be read"),
     ],
 )
 def test_the_data_set_is_given_once(given: dict[str, object], message: str) -> None:

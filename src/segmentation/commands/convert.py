@@ -1,9 +1,7 @@
 """``convert``: a data set of any source -> index masks, COCO or labelme files."""
 
-import importlib
 import json
 import os
-import pkgutil
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -14,13 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import tifffile
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.data import sources
 from segmentation.data.class_tables import NOT_CLASSES
+from segmentation.data.configured import data_of
 from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.polygons import area, encode_runs, trace
 from segmentation.data.problems import DataError, FileError, grouped
@@ -119,7 +116,9 @@ def _source(
     if classes is not None and images is None:
         raise InputError("--classes go with --images and --masks; another data set has its own")
     if config is not None:
-        return _of_config(config)
+        source = data_of(config).source
+        source.prepare()
+        return source
     if root is not None:
         from segmentation.data.checking.detect import source_of
 
@@ -131,27 +130,6 @@ def _source(
     common = os.path.commonpath(full)
     below = [Path(text).relative_to(common).as_posix() for text in full]
     return FolderSource(common, classes, images=below[0], masks=below[1])
-
-
-def _of_config(path: Path) -> Source:
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    # every file in data/sources/ is known by the name of its class
-    for module in pkgutil.iter_modules(sources.__path__):
-        importlib.import_module(f"{sources.__name__}.{module.name}")
-    try:
-        stored = yaml.safe_load(path.read_text())
-        given = stored["data"]["source"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no config with data.source ({error!r}); give a config of fit") from error
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Source, "source", required=True)
-    try:
-        source: Source = parser.instantiate(parser.parse_object({"source": given})).source
-    except ArgumentError as error:
-        raise InputError(f"{path}: {error}") from error
-    source.prepare()
-    return source
 
 
 def _target(sample: Sample, out: Path, to: Form) -> Target:

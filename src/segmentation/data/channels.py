@@ -34,10 +34,10 @@ def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]
             )
     if _channels(pixels) == channels:
         return _joined(pixels)
-    opaque = [_without_opaque_alpha(array) for array in pixels]
+    opaque = [without_opaque_alpha(array) for array in pixels]
     if _channels(opaque) == channels:
         return _joined(opaque)
-    grey = [_one_if_grey(array) for array in opaque]
+    grey = [one_if_grey(array) for array in opaque]
     if _channels(grey) == channels:
         return _joined(grey)
     stored = _channels(opaque)
@@ -54,8 +54,8 @@ def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]
 
 def in_channels(pixels: NDArray[Any], channels: int) -> NDArray[Any]:
     """(H, W, C) -> (H, W, channels) by what ``stacked`` does without loss; as it is where that does not lead there."""
-    opaque = _without_opaque_alpha(pixels)
-    fitting = (array for array in (pixels, opaque, _one_if_grey(opaque)) if array.shape[2] == channels)
+    opaque = without_opaque_alpha(pixels)
+    fitting = (array for array in (pixels, opaque, one_if_grey(opaque)) if array.shape[2] == channels)
     return next(fitting, pixels)
 
 
@@ -67,12 +67,14 @@ def _joined(pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else np.concatenate(pixels, axis=2))
 
 
-def _without_opaque_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
+def without_opaque_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, C) without its last channel where that is an alpha channel of nothing but opaque pixels."""
     if pixels.shape[2] not in (2, 4):
         return pixels
     full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     return pixels[..., :-1] if (pixels[..., -1] == full).all() else pixels
 
 
-def _one_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+def one_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 3) of equal channels -> (H, W, 1); others as they are."""
     return pixels[..., :1] if pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all() else pixels

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segmentation.data.channels import one_if_grey, without_opaque_alpha
 from segmentation.data.checking.layouts import Layout, find
 from segmentation.data.checking.listing import list_files
 from segmentation.data.checking.values import Meaning, meaning, peek
@@ -169,9 +170,5 @@ def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
 
 def _kind(part: Part) -> tuple[int, int]:
     """Channels without an opaque alpha, and 1 where they are all equal."""
-    pixels = read_pixels(part)
-    if pixels.shape[2] in (2, 4):
-        full = {"u": 2 ** (8 * pixels.dtype.itemsize) - 1}.get(pixels.dtype.kind, 1)
-        pixels = pixels[..., :-1] if (pixels[..., -1] == full).all() else pixels
-    count = pixels.shape[2]
-    return count, 1 if count == 3 and (pixels == pixels[..., :1]).all() else count
+    pixels = without_opaque_alpha(read_pixels(part))
+    return pixels.shape[2], one_if_grey(pixels).shape[2]
