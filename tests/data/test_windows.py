@@ -7,10 +7,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from segmentation.data.channels import in_channels
 from segmentation.data.problems import FileError
 from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Part
-from segmentation.data.windows import LARGE, Rows, open_rows
+from segmentation.data.windows import LARGE, Rows, open_rows, rows_in_channels
 
 HEIGHT, WIDTH = 83, 70
 
@@ -147,6 +148,27 @@ def test_what_cannot_be_had_by_rows_is_read_as_a_whole(tmp_path: Path, write) ->
     image = open_rows(part, 0)
     assert isinstance(image, np.ndarray)
     np.testing.assert_array_equal(image, read_pixels(part))
+
+
+@pytest.mark.parametrize("stored", ["grey and alpha", "RGB and alpha", "grey as RGB and alpha", "seen through"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_have_the_channels_that_the_whole_image_would_have(
+    tmp_path: Path, stored: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.data.windows.LOOKED_AT", 16)
+    pixels = noise(HEIGHT, WIDTH, 1 if stored.startswith("grey") else 3)
+    pixels = pixels.repeat(3, axis=2) if "as RGB" in stored else pixels
+    alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
+    alpha[70, 60] = 0 if stored == "seen through" else 255  # in one of the last rows
+    path = tmp_path / "a.tif"
+    whole = np.concatenate([pixels, alpha], axis=2)
+    kind = "minisblack" if whole.shape[2] == 2 else "rgb"
+    tifffile.imwrite(path, whole, rowsperstrip=8, photometric=kind, planarconfig="contig", extrasamples=["unassalpha"])
+    rows = rows_in_channels(agrees(Part(path)), channels)
+    expected = in_channels(whole, channels)
+    assert rows.shape == expected.shape
+    for start, stop in [(0, HEIGHT), (3, 64), (5, 5)]:
+        np.testing.assert_array_equal(rows[start:stop], expected[start:stop])
 
 
 def test_a_small_image_is_read_at_once(tmp_path: Path) -> None:

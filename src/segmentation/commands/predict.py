@@ -22,7 +22,7 @@ from segmentation.data.problems import FileError
 from segmentation.data.reading import read_pixels
 from segmentation.data.results import Kind, Results, is_done, result_paths
 from segmentation.data.sample import Part, with_neighbours
-from segmentation.data.windows import LARGE, Rows, open_rows
+from segmentation.data.windows import LARGE, Rows, open_rows, rows_in_channels
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
 from segmentation.inference.flips import Tta
@@ -288,7 +288,7 @@ def _pixels(job: Job, number: int, predictor: Predictor) -> NDArray[Any] | Rows:
     else:
         opened = open_rows(part, LARGE)
         if isinstance(opened, Rows):
-            return opened
+            return rows_in_channels(opened, predictor.in_channels)
         image = in_channels(opened, predictor.in_channels)
     if image.dtype.kind == "f" and not np.isfinite(image).all():  # found later, all that go with it would fail too
         raise FileError(part, "holds pixels that are NaN or infinite", "repair the image")

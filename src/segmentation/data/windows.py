@@ -2,17 +2,22 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from segmentation.data.channels import one_if_grey, without_opaque_alpha
 from segmentation.data.reading import NPY_START, ORIENTATION, TIFF_STARTS, page_index, read_pixels, unreadable
 from segmentation.data.sample import Part
 
 LARGE = 64_000_000
 """Pixels from which on an image is not read, predicted and written as a whole."""
+
+LOOKED_AT = 256
+"""Rows that are read at once to see what an image's channels hold."""
 
 Read = Callable[[int, int], NDArray[Any]]
 """``read(start, stop)`` -> (P, stop - start, W, C) rows of P planes of C channels, as the file holds them."""
@@ -45,6 +50,29 @@ class Rows:
             raise unreadable(self.part, error) from error
         pixels = np.moveaxis(planes, 0, 2).reshape(planes.shape[1], *self.shape[1:])
         return np.ascontiguousarray(pixels, self.dtype)
+
+
+def rows_in_channels(rows: Rows, channels: int) -> Rows:
+    """As ``channels.in_channels``, for which the image is read through once; as it is where that does not lead there.
+
+    Args:
+        rows: (H, W, C).
+        channels: Wanted.
+    """
+
+    def grey(pixels: NDArray[Any]) -> NDArray[Any]:
+        return one_if_grey(without_opaque_alpha(pixels))
+
+    height, width, stored = rows.shape
+    for convert in (without_opaque_alpha, grey) if stored != channels else ():
+        if all(convert(rows[top : top + LOOKED_AT]).shape[2] == channels for top in range(0, height, LOOKED_AT)):
+            shape = (height, width, channels)
+            return Rows(rows.part, shape, rows.dtype, partial(_converted, rows, convert))
+    return rows
+
+
+def _converted(rows: Rows, convert: Callable[[NDArray[Any]], NDArray[Any]], start: int, stop: int) -> NDArray[Any]:
+    return convert(rows[start:stop])[None]
 
 
 def open_rows(part: Part, limit: int = LARGE) -> NDArray[Any] | Rows:
