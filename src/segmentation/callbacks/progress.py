@@ -44,13 +44,9 @@ class ValidationLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it."""
-        checkpoints = trainer.checkpoint_callback
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not isinstance(checkpoints, Checkpoints):
+        checkpoints = Checkpoints.of(trainer)
+        if trainer.sanity_checking or trainer.state.fn != "fit" or checkpoints.monitor not in trainer.callback_metrics:
             return
-        name = checkpoints.monitor or ""
-        if name in trainer.callback_metrics:
-            newest = float(trainer.callback_metrics[name])
-            before = checkpoints.best_model_score  # of the validations before this one: checkpoints are written last
-            better = before is None or (newest < before if checkpoints.mode == "min" else newest > before)
-            best = " (best so far)" if better else ""
-            rank_zero_info(f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {name} {newest:.4f}{best}")
+        score = f"{checkpoints.monitor} {float(trainer.callback_metrics[checkpoints.monitor]):.4f}"
+        best = " (best so far)" if checkpoints.improved(trainer) else ""
+        rank_zero_info(f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {score}{best}")
