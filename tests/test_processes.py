@@ -1,6 +1,7 @@
 """Two processes give the scores of one."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,35 @@ def test_two_processes_score_one_sample_as_one(tiny_fit: Callable[..., Path], ru
     assert len(json.loads((folder / "split.json").read_text())["val"]) == 1
     assert first == pytest.approx(second, abs=1e-6)
     assert len(list(folder.glob("validate-*"))) == 2  # the second process made no folder of its own
+
+
+def test_a_stop_of_one_process_ends_both_after_the_same_step(synthetic, quick) -> None:
+    Path("kill.py").write_text(
+        "import os, signal\nfrom lightning import Callback\n\nclass Kill(Callback):\n"
+        "    def on_train_batch_start(self, trainer, *_):\n"
+        "        if trainer.global_step == 2 and trainer.is_global_zero:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    training = ("--data.samples_per_epoch", 8, "--trainer.max_epochs", 20, "--trainer.check_val_every_n_epoch", 20)
+    args = (
+        "fit",
+        *synthetic,
+        *quick,
+        *two_processes,
+        *training,
+        "--run_folder",
+        "stopped",
+        "--trainer.callbacks+",
+        "kill.Kill",
+    )
+    command = [sys.executable, "-m", "segmentation", *map(str, args)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr[-2000:]
+    assert (
+        torch.load("stopped/checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
+    )  # they ask each other then
+    assert ended.stderr.count("what was learned is in stopped/checkpoints/last.ckpt") == 1
 
 
 def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) -> None:

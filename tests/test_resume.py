@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,14 +26,25 @@ NETWORK = ("--model.network", "DeepLabV3Plus", "--data.samples_per_epoch", 8, "-
 
 
 class Kill(Callback):
-    """Sends a signal to this process and its workers within a step."""
+    """Sends a signal to this process and its workers within a step, once, or in the validation after it."""
 
-    def __init__(self, step: int, number: int) -> None:
+    def __init__(self, step: int, number: int, validation: bool = False) -> None:
         self.step = step
         self.number = number
+        self.validation = validation
+        self.sent = False
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step - 1:
+        if trainer.global_step == self.step - 1 and not self.validation:
+            self.send()
+
+    def on_validation_batch_start(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step and self.validation:
+            self.send()
+
+    def send(self) -> None:
+        if not self.sent:
+            self.sent = True
             for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
                 os.kill(process.pid, self.number)  # a scheduler signals the loader's workers as well
 
@@ -58,15 +70,15 @@ def assert_equal(first: Path, second: Path) -> None:
 
 
 @pytest.fixture
-def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Add the killer to every Trainer of the command line; step 0 takes it away."""
 
     from segmentation import cli
 
     spared = cli.WarnOneClass
 
-    def arm(step: int, number: int) -> None:
-        monkeypatch.setattr(cli, "WarnOneClass", lambda: Kill(step, number) if step else spared())
+    def arm(step: int, number: int = 0, validation: bool = False) -> None:
+        monkeypatch.setattr(cli, "WarnOneClass", lambda: Kill(step, number, validation) if number else spared())
 
     return arm
 
@@ -76,7 +88,7 @@ def test_a_fit_stopped_by_sigterm_and_resumed(tiny_fit: Fit, run: Run, synthetic
     whole = tiny_fit(*NETWORK)
     kill(step, signal.SIGTERM)
     assert run("fit", *synthetic, *quick, *NETWORK, "--data.workers", 1) == 128 + signal.SIGTERM
-    kill(0, 0)
+    kill(0)
     stopped = next(path for path in whole.parent.iterdir() if path != whole)
     assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
     # another number of workers, too
@@ -93,11 +105,25 @@ OPTIONS = (
 """What else a run remembers; the rate falls after each validation but the first."""
 
 
+def test_a_stop_waits_for_the_step_of_gradients_that_are_accumulated(
+    tiny_fit: Fit, run: Run, synthetic, quick, kill
+) -> None:
+    accumulated = (*NETWORK, "--trainer.accumulate_grad_batches", 2)
+    whole = tiny_fit(*accumulated)
+    kill(3, signal.SIGTERM)  # within the first of the two batches
+    assert run("fit", *synthetic, *quick, *accumulated) == 128 + signal.SIGTERM
+    kill(0)
+    stopped = next(path for path in whole.parent.iterdir() if path != whole)
+    assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert run("fit", *synthetic, *quick, *accumulated, "--ckpt_path", "last") == 0
+    assert_equal(whole, stopped)
+
+
 def test_averages_frozen_layers_and_plateaus_are_resumed(tiny_fit: Fit, run: Run, synthetic, quick, kill) -> None:
     whole = tiny_fit(*NETWORK, *OPTIONS)
     kill(3, signal.SIGTERM)  # with the encoder frozen
     assert run("fit", *synthetic, *quick, *NETWORK, *OPTIONS) == 128 + signal.SIGTERM
-    kill(0, 0)
+    kill(0)
     stopped = next(path for path in whole.parent.iterdir() if path != whole)
     assert run("fit", *synthetic, *quick, *NETWORK, *OPTIONS, "--ckpt_path", "last") == 0
     assert_equal(whole, stopped)
@@ -120,15 +146,55 @@ def test_a_plateau_counts_the_validation_of_the_checkpoint(tiny_fit: Fit, run: R
 
 
 def test_ctrl_c_keeps_what_was_learned(run: Run, synthetic, quick, kill, capfd) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     kill(3, signal.SIGINT)
     assert run("fit", *synthetic, *quick, *NETWORK, "--data.workers", 1) == 128 + signal.SIGTERM
     stopped = next(Path("runs").glob("*/*"))
     assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
     assert "Ctrl-C again stops at once" in capfd.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is before
-    kill(0, 0)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    kill(0)
     assert run("fit", *synthetic, *quick, *NETWORK, "--ckpt_path", "last") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("every", ["1.0", "2"])  # an epoch, and the middle of one
+def test_a_stop_waits_for_the_end_of_a_validation(
+    tiny_fit: Fit, run: Run, synthetic, quick, kill, every: str, number: int
+) -> None:
+    options = (*NETWORK, *OPTIONS, "--checkpoint.every_n_steps", "null", "--trainer.val_check_interval", every)
+    whole = tiny_fit(*options)
+    step = 4 if every == "1.0" else 2
+    kill(step, number, validation=True)
+    assert run("fit", *synthetic, *quick, *options, "--data.workers", 1) == 128 + signal.SIGTERM
+    assert multiprocessing.active_children() == []  # which would keep this process from ending
+    kill(0)
+    stopped = next(path for path in whole.parent.iterdir() if path != whole)
+    assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
+    assert run("fit", *synthetic, *quick, *options, "--ckpt_path", "last") == 0
+    assert_equal(whole, stopped)
+    assert losses(whole) == losses(stopped)
+
+
+def test_a_command_that_was_stopped_tells_what_it_leaves(
+    trained: Path, run: Run, synthetic, quick, kill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from segmentation import cli
+
+    caplog.set_level("INFO")
+    kill(0, signal.SIGTERM, validation=True)  # in the first of two batches of the sanity check
+    sanity = ("--trainer.num_sanity_val_steps", 2)
+    assert run("fit", *synthetic, *quick, *sanity, "--run_folder", "early") == 128 + signal.SIGTERM
+    assert "Stopped; nothing was learned yet" in caplog.text
+    kill(2, signal.SIGTERM)
+    assert run("fit", *synthetic, *quick, "--run_folder", "mine") == 128 + signal.SIGTERM
+    assert "in mine/checkpoints/last.ckpt. Go on with the same command and --ckpt_path mine/ch" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(cli, "Pictures", lambda _: Kill(0, signal.SIGTERM, validation=True))
+    folder = shutil.copytree(trained, "copied")
+    assert run("validate", "--ckpt_path", Path(folder, "checkpoints/best.ckpt")) == 128 + signal.SIGTERM
+    assert "Stopped; no scores were written" in caplog.text
+    assert "last.ckpt" not in caplog.text
 
 
 def test_a_fit_killed_in_an_epoch_and_resumed(tiny_fit: Fit, run: Run, synthetic, quick) -> None:

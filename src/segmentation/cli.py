@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -23,7 +23,6 @@ from segmentation.callbacks.compilation import CompiledTraining
 from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.cudnn import CudnnBenchmark
 from segmentation.callbacks.finite import StopOnNonFiniteLoss
-from segmentation.callbacks.interrupt import StopOnInterrupt
 from segmentation.callbacks.loggers import place_logger, quieten, without_wandb
 from segmentation.callbacks.pictures import Pictures
 from segmentation.callbacks.progress import LossBar, ValidationLine
@@ -53,7 +52,7 @@ def run(args: list[str]) -> int:
         args: The command and its arguments.
 
     Returns:
-        Exit status: 0, or 143 when SIGTERM stopped a fit, whose last.ckpt is then written.
+        Exit status: 0, or 143 when SIGTERM or Ctrl-C stopped it.
 
     Raises:
         InputError: For anything that the user can mend.
@@ -62,17 +61,11 @@ def run(args: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", "offline")
     quieten()
     try:
-        SegmentationCLI(with_config(args))
-    except SIGTERMException:
-        named = next(iter(_values(args, "--run_folder")), None)
-        last = "last" if named is None else Path(named, FOLDER, "last.ckpt")
-        rank_zero_info(f"Stopped; what was learned is in last.ckpt. Go on with the same command and --ckpt_path {last}")
-        return 128 + signal.SIGTERM
+        return SegmentationCLI(with_config(args)).status
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:
             wandb.finish()  # else a second command in this process would go on in this one's run
-    return 0
 
 
 def with_config(args: list[str]) -> list[str]:
@@ -111,9 +104,14 @@ def _with_file(args: list[str]) -> list[str]:
 
 
 class SegmentationCLI(LightningCLI):
-    """One module class, one datamodule class; what differs from LightningCLI is in the overrides below."""
+    """One module class, one datamodule class; what differs from LightningCLI is in the overrides below.
+
+    Attributes:
+        status: The exit status.
+    """
 
     def __init__(self, args: list[str]) -> None:
+        self.status = 0
         self.command = args[0]
         self.configs = _values(args, "--config", "-c")
         super().__init__(
@@ -262,14 +260,15 @@ class SegmentationCLI(LightningCLI):
         if fits:
             callbacks += [CompiledTraining()] if self._get(self.config_init, "compile") else []
             callbacks += [StepSeed(self.datamodule.seed), StopOnNonFiniteLoss(), WarnOneClass(), LearningRateMonitor()]
-            callbacks += [ValidationLine(), StopOnInterrupt()]
+            callbacks.append(ValidationLine())
             if self.datamodule.crop is not None and trainer.benchmark is None and not trainer.deterministic:
                 callbacks.append(CudnnBenchmark())
-        if trainer.enable_progress_bar is not False:
+        given = _as_list(trainer.callbacks)
+        if trainer.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in given):
             callbacks.append(LossBar())
         loggers = [logger for logger in _as_list(trainer.logger) if isinstance(logger, Logger)]
         kwargs |= {
-            "callbacks": [*_as_list(trainer.callbacks), *callbacks],
+            "callbacks": [*given, *callbacks],
             "logger": [RunCsv(self.folder), *loggers] if fits else loggers,
             "plugins": [*_as_list(trainer.plugins), AtomicCheckpointIO()],
             "precision": trainer.precision or self._precision(trainer.accelerator),
@@ -309,6 +308,23 @@ class SegmentationCLI(LightningCLI):
                 f"  python -m segmentation test --ckpt_path {shown}\n"
                 f"  python -m segmentation predict IMAGES --ckpt_path {shown} --out predictions"
             )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException:
+            # of another process Lightning would take it for an error, and kill the first one
+            self.status = 128 + signal.SIGTERM if self.trainer.is_global_zero else 0
+            rank_zero_info(f"Stopped; {self._left()}")
+
+    def _left(self) -> str:
+        """What a command that was stopped leaves."""
+        if self.command != "fit":
+            return "no scores were written"
+        last = os.path.relpath(self.folder / FOLDER / "last.ckpt")
+        if not Path(last).is_file():
+            return "nothing was learned yet"
+        return f"what was learned is in {last}. Go on with the same command and --ckpt_path {last}"
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores

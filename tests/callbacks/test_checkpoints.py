@@ -1,6 +1,8 @@
 """Checkpoints are written whole or not at all."""
 
 import errno
+import json
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +71,8 @@ def test_last_is_written_every_n_steps_and_best_by_the_monitor(
 def test_an_unknown_monitor_names_the_known_ones(
     run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou") == 1
+    assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou", "--data.workers", 1) == 1
+    assert multiprocessing.active_children() == []  # which would keep this process from ending
     assert "'val/miou' is not logged; known: val/accuracy" in capsys.readouterr().err
 
 
@@ -77,3 +80,43 @@ def test_a_fit_too_short_for_a_validation_leaves_its_last_checkpoint(tiny_fit: C
     folder = tiny_fit("--trainer.check_val_every_n_epoch", 5)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_a_run_that_was_moved_keeps_its_best(tiny_fit: Callable[..., Path], run: Callable[..., int]) -> None:
+    folder = tiny_fit().rename("moved")
+    best, last = folder / "checkpoints/best.ckpt", folder / "checkpoints/last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    (state,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("Checkpoints"))
+    unreached = torch.tensor(2.0)
+    state.update(best_model_score=unreached, kth_value=unreached, best_k_models={state["best_model_path"]: unreached})
+    torch.save(checkpoint, last)
+    before = torch.load(best, weights_only=True)["global_step"]
+    more = ("--trainer.max_epochs", 3)
+    assert run("fit", "--ckpt_path", last, *more) == 0
+    assert torch.load(last, weights_only=True)["global_step"] == 6
+    assert torch.load(best, weights_only=True)["global_step"] == before
+    # a checkpoint that was moved without the best one begins a run with a best of its own
+    alone = Path(last.rename("last.ckpt"))
+    config = ("--config", folder / "config.yaml", "--run_folder", "alone")
+    assert run("fit", *config, "--ckpt_path", alone, "--trainer.max_epochs", 4) == 0
+    assert torch.load("alone/checkpoints/best.ckpt", weights_only=True)["global_step"] == 8
+    assert json.loads(Path("alone/scores.json").read_text())["epoch"] == 3
+
+
+def test_checkpoints_of_the_user_are_written_too(tiny_fit: Callable[..., Path]) -> None:
+    users = ("--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.save_top_k", -1)
+    folder = tiny_fit(*users)
+    names = {path.name for path in folder.rglob("*.ckpt")}
+    assert names == {"best.ckpt", "last.ckpt", "epoch=0-step=2.ckpt", "epoch=1-step=4.ckpt"}
+    best = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+    assert json.loads((folder / "scores.json").read_text())["epoch"] == best["epoch"]
+
+
+def test_a_fast_dev_run_leaves_no_checkpoint_and_no_scores(
+    tiny_fit: Callable[..., Path], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO")
+    folder = tiny_fit("--trainer.fast_dev_run", "true", "--checkpoint.every_n_steps", 1)
+    assert [path.name for path in folder.rglob("*") if path.suffix == ".ckpt" or path.name == "scores.json"] == []
+    assert "--ckpt_path" not in caplog.text
+    assert "best checkpoint" not in capsys.readouterr().out

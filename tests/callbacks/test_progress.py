@@ -19,3 +19,8 @@ def test_each_validation_is_told_and_the_best_ones_are_named(
     assert [bool(best) for _, _, best in told] == [
         score > max(scores[:place], default=0) for place, score in enumerate(scores)
     ]
+
+
+def test_a_bar_of_the_user_takes_the_place_of_ours(tiny_fit: Callable[..., object], capfd) -> None:
+    tiny_fit("--trainer.enable_progress_bar", "true", "--trainer.callbacks+", "TQDMProgressBar")
+    assert "it/s" in capfd.readouterr().out

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import ceil
-from pathlib import Path
 from statistics import median_low
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from segmentation.callbacks.checkpoints import AtomicCheckpointIO
+from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from segmentation.callbacks.tables import ScoreTable
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.inference import tiling
@@ -56,9 +54,9 @@ class Calibration(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, on all processes together; nothing without a best checkpoint."""
-        path = _best(trainer)
+        path = Checkpoints.of(trainer).best_model_path
         data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
-        if path is None:
+        if not path:
             return
         module = load_module(path).eval().to(trainer.strategy.root_device)
         precision = usable_precision(module.precision or "32-true", module.device.type)
@@ -105,15 +103,6 @@ def choose_sizes(
         chosen = options[best]
         reached += [float(scores[0]), float(scores[best])]
     return chosen, reached[0], reached[-1]
-
-
-def _best(trainer: Trainer) -> Path | None:
-    """The best checkpoint of this run; a copied run still names that of the original, which stays as it is."""
-    checkpoints = trainer.checkpoint_callback
-    if not isinstance(checkpoints, ModelCheckpoint) or not checkpoints.best_model_path or checkpoints.dirpath is None:
-        return None
-    path = Path(checkpoints.dirpath, Path(checkpoints.best_model_path).name)
-    return path if path.is_file() else None
 
 
 def _choose(trainer: Trainer, module: SegmentationModule, data: SegmentationDataModule) -> Decision:

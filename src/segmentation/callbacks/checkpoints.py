@@ -11,13 +11,21 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from segmentation.callbacks.interrupt import StopRequest
 from segmentation.errors import InputError
 
 FOLDER = "checkpoints"
 
+AGREED = 10
+"""Steps after which several processes ask each other whether one was told to stop, for which they wait."""
+
 
 class Checkpoints(ModelCheckpoint):
     """Keeps the best checkpoint by a validation score, and the last.
+
+    SIGTERM or Ctrl-C to any process stops all of them after the same step or validation, with a ``last.ckpt`` of it; several
+    processes within ``AGREED`` steps.
+    ``trainer.fast_dev_run`` writes nothing.
 
     Args:
         monitor: The score, such as val/iou, val/dice, val/v_rand or val/loss; higher is better unless it
@@ -38,6 +46,32 @@ class Checkpoints(ModelCheckpoint):
             raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; give 1 or more, or null")
         self.every_n_steps = every_n_steps
         self._written = 0
+        self._step = 0
+        self._stop = StopRequest()
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "Checkpoints":
+        """Those of a trainer, to which a user may have given a ModelCheckpoint of his own."""
+        return next(one for one in trainer.checkpoint_callbacks if isinstance(one, cls))
+
+    def improved(self, trainer: Trainer) -> bool:
+        """Whether the validation that ends is the best so far; for callbacks, which come before best.ckpt is written."""
+        return self.check_monitor_top_k(trainer, trainer.callback_metrics.get(str(self.monitor)))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know the best checkpoint again, if it lies here; the run may have been moved or copied."""
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: self._here(state_dict[name]) for name in names}
+        if Path(moved["best_model_path"]).is_file():
+            scores = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+            super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": scores})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen for SIGTERM and Ctrl-C."""
+        super().on_train_start(trainer, pl_module)
+        self._step = trainer.global_step
+        self._stop.listen()
+        self._stop.received = trainer.received_sigterm  # while the sanity check ran
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write best.ckpt when the score improved, and last.ckpt."""
@@ -46,17 +80,21 @@ class Checkpoints(ModelCheckpoint):
         self._check_monitor(trainer)
         super().on_validation_end(trainer, pl_module)
         self._save_last(trainer)
+        if self._shall_stop(trainer):
+            raise SIGTERMException
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write last.ckpt every n steps, and when the process is asked to stop (SIGTERM)."""
-        stepped = trainer.global_step != self._written
-        if self.every_n_steps and stepped and trainer.global_step % self.every_n_steps == 0:
+        """Write last.ckpt every n steps, and when the run is asked to stop."""
+        if trainer.global_step == self._step:  # the gradients that are being accumulated are in no checkpoint
+            return
+        self._step = trainer.global_step
+        asked = trainer.world_size == 1 or trainer.global_step % AGREED == 0
+        stop = asked and self._shall_stop(trainer)
+        if stop or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
             self._save_last(trainer)
-        if trainer.received_sigterm and trainer.world_size == 1:
-            # Lightning would go on to the end of the epoch, longer than most clusters wait
-            self._save_last(trainer)
+        if stop:
             raise SIGTERMException
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,10 +102,18 @@ class Checkpoints(ModelCheckpoint):
         if trainer.global_step != self._written:
             self._save_last(trainer)
 
-    def _save_last(self, trainer: Trainer) -> None:
+    def _shall_stop(self, trainer: Trainer) -> bool:
+        return trainer.strategy.reduce_boolean_decision(self._stop.received, all=False)
+
+    def _here(self, path: str) -> str:
         assert self.dirpath is not None
+        return str(Path(self.dirpath, Path(path).name)) if path else ""
+
+    def _save_last(self, trainer: Trainer) -> None:
+        if vars(trainer)["fast_dev_run"]:
+            return
         self._written = trainer.global_step
-        self.last_model_path = str(Path(self.dirpath, "last.ckpt"))
+        self.last_model_path = self._here("last.ckpt")
         trainer.save_checkpoint(self.last_model_path)
 
     def _check_monitor(self, trainer: Trainer) -> None:

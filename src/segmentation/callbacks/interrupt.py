@@ -1,32 +1,35 @@
-"""Ctrl-C ends a training as SIGTERM does: after the step that is running, with a whole last.ckpt."""
+"""SIGTERM and Ctrl-C, noted until a training is where it can be stopped and gone on with."""
 
-import os
 import signal
 import sys
 import threading
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 
-class StopOnInterrupt(Callback):
-    """Turns the first Ctrl-C into a SIGTERM, which ``Checkpoints`` answers; a second one stops at once."""
+class StopRequest:
+    """Whether SIGTERM or Ctrl-C asked this process to stop; a second Ctrl-C stops at once.
+
+    Lightning's own answer to SIGTERM ends a validation in its middle, where no checkpoint can be written that a run goes
+    on from equally, and waits for the other processes inside of the signal's handler.
+    """
 
     def __init__(self) -> None:
-        self._before: Any = None
+        self.received = False
+        self._interrupt: Any = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen, where a SIGTERM is known and a handler can be set."""
-        if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._stop)
+    def listen(self) -> None:
+        """Note the signals from now on, where handlers can be set; at the end of a run Lightning sets all of them back."""
+        if threading.current_thread() is threading.main_thread():
+            self._interrupt = signal.signal(signal.SIGINT, self._receive)
+            signal.signal(signal.SIGTERM, self._receive)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen no more."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-    def _stop(self, *_: Any) -> None:
-        signal.signal(signal.SIGINT, self._before)
-        print("\nStopping after this step; Ctrl-C again stops at once, without last.ckpt", file=sys.stderr)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _receive(self, number: int, *_: Any) -> None:
+        self.received = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, self._interrupt)
+            rank_zero_only(print)(
+                "\nStopping after this step or validation; Ctrl-C again stops at once, without last.ckpt",
+                file=sys.stderr,
+            )

@@ -44,16 +44,10 @@ class ValidationLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it."""
-        checkpoints = trainer.checkpoint_callback
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not isinstance(checkpoints, Checkpoints):
+        checkpoints = Checkpoints.of(trainer)
+        if trainer.sanity_checking or trainer.state.fn != "fit" or checkpoints.monitor not in trainer.callback_metrics:
             return
-        name = checkpoints.monitor or ""
-        if name in trainer.callback_metrics:
-            newest = float(trainer.callback_metrics[name])
-            before = checkpoints.best_model_score  # of the validations before this one: checkpoints are written last
-            better = before is None or (newest < before if checkpoints.mode == "min" else newest > before)
-            best = " (best so far)" if better else ""
-            last = (
-                f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
-            )  # else max_steps or max_time ends it
-            rank_zero_info(f"Epoch {trainer.current_epoch + 1}{last}: {name} {newest:.4f}{best}")
+        score = f"{checkpoints.monitor} {float(trainer.callback_metrics[checkpoints.monitor]):.4f}"
+        best = " (best so far)" if checkpoints.improved(trainer) else ""
+        last = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""  # else steps or time end it
+        rank_zero_info(f"Epoch {trainer.current_epoch + 1}{last}: {score}{best}")

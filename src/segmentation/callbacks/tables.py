@@ -50,24 +50,17 @@ class ScoreTable(Callback):
         scores = _of_stage(trainer, "val/")
         if trainer.state.fn == "validate":
             self._show(trainer, pl_module, scores, "validation")
-        elif not self._best or self._improved(trainer, scores):
+        elif Checkpoints.of(trainer).improved(trainer):
             self._best = scores | {"epoch": float(trainer.current_epoch)}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the best scores."""
-        if self._best:
+        """Show the best scores, if a checkpoint has them."""
+        if self._best and Checkpoints.of(trainer).best_model_path:
             self._show(trainer, pl_module, self._best | self.final, "validation, best checkpoint")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores."""
         self._show(trainer, pl_module, _of_stage(trainer, "test/"), "test")
-
-    def _improved(self, trainer: Trainer, scores: dict[str, float]) -> bool:
-        checkpoints = trainer.checkpoint_callback
-        assert isinstance(checkpoints, Checkpoints) and checkpoints.monitor is not None
-        name = checkpoints.monitor.removeprefix("val/")
-        new, old = scores.get(name, math.nan), self._best.get(name, math.nan)
-        return math.isnan(old) or (new < old if checkpoints.mode == "min" else new > old)
 
     def _show(self, trainer: Trainer, module: LightningModule, scores: dict[str, float], title: str) -> None:
         assert isinstance(module, SegmentationModule)

@@ -336,6 +336,11 @@ class SegmentationDataModule(LightningDataModule):
         """Masks as int64; they travel as bytes, for int64 is several times an image."""
         return batch | {"mask": batch["mask"].long()}
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End all workers. Lightning leaves those of the training when a validation breaks, and so no program could end."""
+        if self.trainer is not None:
+            self.trainer.fit_loop.teardown()
+
     def _finished_reader(self) -> Reader:
         fitted = self.intensity
         used: Intensity | None = getattr(getattr(self.trainer, "lightning_module", None), "intensity", None)
