@@ -27,7 +27,7 @@ def test_it_warns_once_after_three_validations_of_one_class() -> None:
     network = module()
     for counts in (one_class, one_class, both, one_class, one_class):
         watch.on_validation_end(trainer_after(counts), network)
-    with pytest.warns(UserWarning, match="3 validations in a row predicted nothing but 'background'"):
+    with pytest.warns(UserWarning, match="3 validations in a row found nothing but 'background'"):
         watch.on_validation_end(trainer_after(one_class), network)
 
 

@@ -81,7 +81,7 @@ class ScoreTable(Callback):
 
 
 class WarnOneClass(Callback):
-    """Warns when several validations in a row predict a single class: the picture would be all black.
+    """Warns when several validations in a row find a single class: the picture would be all black.
 
     Args:
         patience: Validations in a row.
@@ -92,16 +92,16 @@ class WarnOneClass(Callback):
         self._in_a_row = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the classes that were predicted at all: the others have no precision."""
+        """Count the classes of which a pixel was found: the others have precision 0, or none."""
         assert isinstance(pl_module, SegmentationModule)
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         scores = _of_stage(trainer, "val/")
-        predicted = [name for name in pl_module.classes.names if not math.isnan(scores[f"precision/{name}"])]
-        self._in_a_row = self._in_a_row + 1 if len(predicted) == 1 else 0
+        found = [name for name in pl_module.classes.names if scores[f"precision/{name}"] > 0]
+        self._in_a_row = self._in_a_row + 1 if len(found) == 1 else 0
         if self._in_a_row == self.patience:
             rank_zero_warn(
-                f"{self.patience} validations in a row predicted nothing but {predicted[0]!r}. Look at the pictures; "
+                f"{self.patience} validations in a row found nothing but {found[0]!r}. Look at the pictures; "
                 "check that masks fit images, try loss {bce: 1, dice: 1}, class_weights, or another model.lr"
             )
 
