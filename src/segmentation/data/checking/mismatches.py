@@ -16,7 +16,7 @@ SEEN = 4
 """At most about this many rows and columns of each cell are looked at, evenly spread."""
 
 COMPARED = 500
-"""At most about this many pairs of a data set, evenly spread: a pair takes some 30 KB for each class and channel."""
+"""At most about this many pairs of a data set, evenly spread: a pair takes 16 KB for each of its classes and channels."""
 
 FEWEST = 8
 """With fewer pairs nothing is said."""
