@@ -16,7 +16,7 @@ import torch
 from jsonargparse import Namespace
 from lightning import Callback
 
-from segmentation.cli import check_optimizer_kept
+from segmentation.model.arguments import check_optimizer_kept
 
 Run = Callable[..., int]
 Fit = Callable[..., Path]

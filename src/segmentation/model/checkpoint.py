@@ -14,9 +14,6 @@ from segmentation.inference.classes import Classes
 FORMAT = 1
 """Of ``checkpoint["segmentation"]``; raised when an older program could misread it."""
 
-ARCHITECTURE = ("network", "encoder", "network_options", "modalities", "widths", "in_channels")
-"""Hyperparameters that the weights depend on: the checkpoint's are used, others are refused."""
-
 BEST = "checkpoints/best.ckpt"
 """In a run folder."""
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from segmentation.cli import merge_hyperparameters
 from segmentation.errors import InputError
+from segmentation.model.arguments import merge_hyperparameters
 from segmentation.model.networks.build import ARCHITECTURES, build_network
 
 TINY = "tu-test_resnet.r160_in1k"
