@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,8 @@ LOGGER = "{class_path: WandbLogger, init_args: {project: test}}"
 
 def records(folder: Path) -> dict[str, Any]:
     """What a W&B run wrote: config, history keys with their last values, files."""
-    from wandb.proto import wandb_internal_pb2
-
     found: dict[str, Any] = {"config": {}, "history": {}, "id": None}
-    for data in leveldb_records(next(folder.glob("wandb/*/*.wandb")).read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        kind = record.WhichOneof("record_type")
+    for kind, record in whole(next(folder.glob("wandb/*/*.wandb"))):
         if kind == "run":
             found["id"], found["project"] = record.run.run_id, record.run.project
             for item in record.run.config.update:
@@ -33,6 +29,22 @@ def records(folder: Path) -> dict[str, Any]:
             for item in record.history.item:
                 found["history"][item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
     return found
+
+
+def whole(file: Path) -> list[tuple[str, Any]]:
+    """The records of a W&B run by kind, as soon as the last one is there: a process of W&B writes them."""
+    from wandb.proto import wandb_internal_pb2
+
+    for _ in range(300):
+        stored = []
+        for data in leveldb_records(file.read_bytes()):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(data)
+            stored.append((record.WhichOneof("record_type"), record))
+        if any(kind == "exit" for kind, _ in stored):
+            return stored
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has no end after 30 s: {[kind for kind, _ in stored]}")
 
 
 def leveldb_records(data: bytes) -> Iterator[bytes]:
