@@ -19,7 +19,7 @@ from PIL import Image
 Run = Callable[..., int]
 Damage = Callable[[Path, np.random.Generator], None]
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 TINY = "tu-test_resnet.r160_in1k"
 
 

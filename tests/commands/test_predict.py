@@ -724,6 +724,7 @@ def test_objects_of_all_images_are_counted_in_one_table(
     predict(["in"], ckpt_path="best.ckpt", write="objects")
     earlier = Path("predictions/objects/none.csv")
     earlier.write_text(earlier.read_text() + "1,mole,4,0,0,0,0,2,2\n")
+    Path("predictions/objects/notes.csv").write_text("a table of the user's\n1\n")
     draw("stack.tif", stack)
     predict(["stack.tif"], ckpt_path="best.ckpt", write="objects")
     assert "counted: predictions/objects.csv" in capsys.readouterr().out

@@ -125,15 +125,15 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     }
     data = SegmentationDataModule(source, **splitting)
     runs = f"{ROOT}/{run_name([str(config)], '')}"
-    counted = " --write labels,objects --instances watershed" if arguments.get("mask_values") == "objects" else ""
+    numbered = arguments.get("mask_values") == "objects"
+    counted = ["--write", "labels,objects", "--instances", "watershed"] if numbered else []
     commands = (
-        shlex.join(["python", "-m", "segmentation", "fit", "--config", str(config)]),
-        shlex.join(["python", "-m", "segmentation", "test", "--ckpt_path", runs]),
-        shlex.join(["python", "-m", "segmentation", "predict", "IMAGES", "--ckpt_path", runs, "--out", "predictions"])
-        + counted,
+        _command("fit", "--config", str(config)),
+        _command("test", "--ckpt_path", runs),
+        _command("predict", "IMAGES", "--ckpt_path", runs, "--out", "predictions", *counted),
     )
     head = [
-        f"Written by `python -m segmentation check --root {shlex.quote(str(root))}` for {facts.count} labelled samples.",
+        f"Written by `{_command('check', '--root', str(root))}` for {facts.count} labelled samples.",
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
@@ -152,7 +152,7 @@ def _of_config(config: Path) -> tuple[Report, _Reading | None]:
     report = replace(
         report,
         classes=data.source.classes,
-        commands=(shlex.join(["python", "-m", "segmentation", "fit", "--config", str(config)]),),
+        commands=(_command("fit", "--config", str(config)),),
     )
     if not reading.records:
         return replace(report, problems=tuple(reading.problems or [_nothing(reading)])), reading
@@ -250,6 +250,10 @@ def _built(config: Path) -> SegmentationDataModule:
     linked = {"classes": data.classes, "in_channels": data.in_channels, "encoder_weights": None}
     SegmentationModule(**(arguments.model.as_dict() | linked))
     return data
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["python", "-m", "segmentation", *words])
 
 
 def _nothing(reading: _Reading) -> Problem:

@@ -31,13 +31,15 @@ def write_counts(out: Path, classes: Classes) -> Path:
     with Table(path, COLUMNS) as counts:
         for table in sorted((out / "objects").rglob("*.csv")):
             name = table.relative_to(out / "objects").with_suffix("")
+            picture, _ = result_paths(out, "objects", name)
+            if not picture.is_file():  # a table of somebody else
+                continue
             areas: dict[tuple[str, str], list[int]] = defaultdict(list)
             with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = csv.DictReader(file)
                 stack = "page" in (rows.fieldnames or ())
                 for row in rows:
                     areas[row.get("page", ""), row["class"]].append(int(row["area"]))
-            picture, _ = result_paths(out, "objects", name)
             labels = dict.fromkeys([*classes.names[1:], *(label for _, label in areas)])  # of another network, earlier
             for page in map(str, range(pages(picture))) if stack else [""]:
                 for label in labels:
