@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from segmentation.data.problems import FileError
 from segmentation.data.reading import is_image, pages, read_pixels, read_values
 from segmentation.data.sample import Part
+from segmentation.data.windows import open_rows
 from segmentation.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -338,6 +339,41 @@ def test_a_bad_file_is_named(
         read(Part(tmp_path / name))
     assert str(tmp_path / name) in str(caught.value)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "byteorder", "shape"), [("u1", "<", (4, 9, 8, 3)), ("u2", ">", (4, 9, 8)), ("f4", ">", (4, 9, 8))]
+)
+def test_a_stack_of_imagej_beyond_4_gb_keeps_all_slices_behind_one_page(
+    tmp_path: Path, dtype: str, byteorder: str, shape: tuple[int, ...]
+) -> None:
+    volume = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, volume, imagej=True, truncate=True, byteorder=byteorder)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+    assert pages(path) == 4
+    for number, plane in enumerate(volume):
+        pixels = read_pixels(Part(path, number))
+        assert pixels.dtype == dtype
+        np.testing.assert_array_equal(pixels, plane.reshape(9, 8, -1))
+        np.testing.assert_array_equal(open_rows(Part(path, number), 10)[2:7], pixels[2:7])
+    with pytest.raises(InputError, match="has 4 pages, one image"):
+        read_pixels(Part(path))
+    with pytest.raises(InputError, match="page 4"):
+        read_pixels(Part(path, 4))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"large\.tif cannot be read \(4 images are stated and 3 are there\)"):
+        pages(path)
+
+
+def test_a_page_taken_out_of_a_stack_of_imagej_is_one_image(tmp_path: Path) -> None:
+    path = tmp_path / "slice.tif"
+    tifffile.imwrite(
+        path, np.zeros((9, 8), np.uint8), description="ImageJ=1.53t\nimages=30\nslices=30\n", metadata=None
+    )
+    assert pages(path) == 1
+    assert read_pixels(Part(path)).shape == (9, 8, 1)
 
 
 def test_a_stack_is_refused_where_one_image_is_expected(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import tifffile
 from PIL import Image
 
-from segmentation.data.reading import TIFF_STARTS, page_index
+from segmentation.data.reading import TIFF_STARTS, page_of
 from segmentation.data.sample import Part
 
 GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -54,7 +54,7 @@ def placement_of(part: Part) -> Placement:
             start = file.read(4)
         if start in TIFF_STARTS:
             with tifffile.TiffFile(part.path) as tiff:
-                return _of_tiff(tiff, tiff.pages[page_index(tiff, part)].aspage())
+                return _of_tiff(tiff, page_of(tiff, part)[0])
         with Image.open(part.path) as image:
             dpi = image.info.get("dpi") if image.format == "PNG" else None
     except Exception:  # pixels that can be read beside tags that cannot

@@ -44,7 +44,7 @@ def pages(path: Path) -> int:
         with tifffile.TiffFile(path) as file:
             count = len(file.pages)
             overviews = count > 1 and _is_overview(file.pages[count - 1])  # they come last
-            return 1 if overviews and len(_images(file)) == 1 else count
+            return 1 if overviews and len(_images(file)) == 1 else _planes(file)
     except Exception as error:  # struct.error and others on cut files
         raise unreadable(path, error) from error
 
@@ -111,16 +111,15 @@ def _read_npy(part: Part) -> NDArray[Any]:
 
 def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
     with tifffile.TiffFile(part.path) as file:
-        index = page_index(file, part)
-        page = file.pages[index].aspage()
+        page, plane = page_of(file, part)
         if "Z" in page.axes:
             raise FileError(part, f"is a volume of the shape {page.shape}", "save it as one page per slice")
         try:
-            pixels: NDArray[Any] = page.asarray()
+            pixels = _plane(part, file, page, plane) if plane else page.asarray()
         except (ImportError, ValueError) as error:
             if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
                 raise
-            return _read_coded(part, index, page, keep_palette=keep_palette)
+            return _read_coded(part, page, keep_palette=keep_palette)
         if page.axes.startswith("S"):  # planar: (C, H, W) on disk
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.dtype == np.bool_:
@@ -132,29 +131,57 @@ def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
         return upright(pixels, page.tags.valueof(ORIENTATION, 1))
 
 
-def page_index(file: tifffile.TiffFile, part: Part) -> int:
-    """Which page a part is; of an image with overviews or a transparency mask, the image.
+def page_of(file: tifffile.TiffFile, part: Part) -> tuple[tifffile.TiffPage, int]:
+    """The page of a part, and its plane: which of the images behind that page; 0 but for a large stack of ImageJ.
+
+    Of an image with overviews or a transparency mask, the image.
 
     Raises:
         FileError: For a page that does not exist, and a stack where one image is expected.
     """
-    count = len(file.pages)
+    count = _planes(file)
     if part.page is not None:
         if part.page >= count:
             raise FileError(
                 part.path, f"has {count} pages, page {part.page} (from 0) does not exist", "replace the file"
             )
-        return part.page
-    if count == 1:
-        return 0
-    whole = _images(file)
+        behind = count > len(file.pages)
+        return file.pages[0 if behind else part.page].aspage(), part.page if behind else 0
+    whole = _images(file) if count == len(file.pages) else []
     if len(whole) != 1:
         raise FileError(
             part.path,
             f"has {count} pages, one image is expected",
             "save one image a file, or use data.source: TiffStackSource",
         )
-    return whole[0]
+    return file.pages[whole[0]].aspage(), 0
+
+
+def _planes(file: tifffile.TiffFile) -> int:
+    """Number of pages; of a stack beyond 4 GB ImageJ writes only the first one, and all pixels one after another."""
+    count = len(file.pages)
+    stated = (file.imagej_metadata or {}).get("images", 1) if file.is_imagej and count == 1 else 1
+    page = file.pages.first
+    if stated == 1 or not page.is_final:
+        return count
+    there = (file.filehandle.size - page.dataoffsets[0]) // page.nbytes
+    if there == 1:  # one page that was taken out of a stack with its description
+        return count
+    if there < stated:
+        raise ValueError(f"{stated} images are stated and {there} are there")
+    return int(stated)
+
+
+def _plane(part: Part, file: tifffile.TiffFile, page: tifffile.TiffPage, plane: int) -> NDArray[Any]:
+    assert page.dtype is not None
+    stored = page.dtype.newbyteorder(file.byteorder)
+    pixels = np.fromfile(part.path, stored, page.size, offset=plane_offset(page, plane))
+    return pixels.reshape(page.shape).astype(page.dtype)
+
+
+def plane_offset(page: tifffile.TiffPage, plane: int) -> int:
+    """Where a plane begins in its file, in bytes."""
+    return page.dataoffsets[0] + plane * page.nbytes
 
 
 def _images(file: tifffile.TiffFile) -> list[int]:
@@ -167,7 +194,7 @@ def _is_overview(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
     return whole.is_reduced or whole.is_mask
 
 
-def _read_coded(part: Part, index: int, page: tifffile.TiffPage, *, keep_palette: bool) -> NDArray[Any]:
+def _read_coded(part: Part, page: tifffile.TiffPage, *, keep_palette: bool) -> NDArray[Any]:
     """A page in a compression (LZW, JPEG, fax) that tifffile alone does not decode and Pillow does."""
     if page.samplesperpixel > 1 and page.bitspersample > 8:  # Pillow would halve the bits without a word
         compression = tifffile.COMPRESSION(page.compression).name
@@ -177,7 +204,7 @@ def _read_coded(part: Part, index: int, page: tifffile.TiffPage, *, keep_palette
             "save it uncompressed or with deflate",
         )
     with Image.open(part.path) as image:
-        image.seek(index)
+        image.seek(page.index)
         pixels = _from_pillow(image, part, keep_palette=keep_palette, stack=True)
     if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.bitspersample == 1:
         return pixels

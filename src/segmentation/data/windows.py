@@ -10,7 +10,15 @@ import tifffile
 from numpy.typing import NDArray
 
 from segmentation.data.channels import one_if_grey, without_opaque_alpha
-from segmentation.data.reading import NPY_START, ORIENTATION, TIFF_STARTS, page_index, read_pixels, unreadable
+from segmentation.data.reading import (
+    NPY_START,
+    ORIENTATION,
+    TIFF_STARTS,
+    page_of,
+    plane_offset,
+    read_pixels,
+    unreadable,
+)
 from segmentation.data.sample import Part
 
 LARGE = 64_000_000
@@ -106,7 +114,7 @@ def open_rows(part: Part, limit: int = LARGE) -> NDArray[Any] | Rows:
 
 def _tiff(part: Part) -> Rows | None:
     with tifffile.TiffFile(part.path) as file:
-        page = file.pages[page_index(file, part)].aspage()
+        page, plane = page_of(file, part)
         if (
             page.dtype is None
             or page.bitspersample == 1
@@ -116,7 +124,7 @@ def _tiff(part: Part) -> Rows | None:
         ):
             return None
         if page.is_final:
-            read = _mapped(part, page.dtype.newbyteorder(file.byteorder), page.dataoffsets[0], page.shaped)
+            read = _mapped(part, page.dtype.newbyteorder(file.byteorder), plane_offset(page, plane), page.shaped)
         elif page.is_tiled or page.rowsperstrip <= page.imagelength // 2:
             read = _decoded(part, page)
         else:
