@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tifffile
 from PIL import Image
 
 from segmentation import __version__, load
 from segmentation.commands import export as command
 from segmentation.deployment import metadata, runtime
+from segmentation.inference.classes import Classes
+from segmentation.inference.decision import Decision
+from segmentation.inference.intensity import Intensity
+from segmentation.inference.predictor import Description
 
 Run = Callable[..., int]
 
@@ -126,6 +131,15 @@ def test_without_the_data_of_the_run_raw_images_are_compared(
     assert "colours.png has 3 channels, the checkpoint takes 1" in capsys.readouterr().err
     assert run(*arguments, "--images", "nowhere", "--overwrite") == 1
     assert "nowhere (does not exist)" in capsys.readouterr().err
+
+
+def test_raw_images_of_a_network_of_neighbouring_slices_are_read_with_their_neighbours(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 256, (5, 6, 7), dtype=np.uint8)
+    tifffile.imwrite("volume.tif", volume, photometric="minisblack")
+    description = Description(Classes(("membrane", "cell")), 3, Intensity(), Decision(), context=1)
+    examples = command._raw(Path("volume.tif"), tmp_path / "out/model.onnx", description)
+    np.testing.assert_array_equal(examples[0].image, np.moveaxis(volume[[0, 0, 1]], 0, -1))
+    np.testing.assert_array_equal(examples[-1].image, np.moveaxis(volume[[3, 4, 4]], 0, -1))
 
 
 def test_int8_is_calibrated_on_training_images_and_tried_on_validation_images(

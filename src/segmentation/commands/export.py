@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from segmentation.data.channels import in_channels
 from segmentation.data.inputs import find_jobs
-from segmentation.data.reading import read_pixels
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.scored import Scored, scored_of
@@ -166,10 +164,10 @@ def _training(scored: Scored) -> list[NDArray[Any]]:
 
 def _raw(images: Path, out: Path, description: Description) -> list[Example]:
     """Images without masks, as ``predict`` reads them."""
-    parts = [job.part(page) for job in find_jobs([str(images)], out.parent) for page in range(job.pages)]
+    pages = [(job, number) for job in find_jobs([str(images)], out.parent) for number in range(job.pages)]
     examples = []
-    for part in _spread(parts, COMPARED):
-        pixels = in_channels(read_pixels(part), description.in_channels)
+    for job, number in _spread(pages, COMPARED):
+        part, pixels = job.part(number), job.read(number, description.in_channels, description.context)
         if pixels.shape[2] != description.in_channels:
             raise InputError(f"{part} has {pixels.shape[2]} channels, the checkpoint takes {description.in_channels}")
         try:

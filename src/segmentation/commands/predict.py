@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress
 
-from segmentation.data.channels import in_channels, stacked
+from segmentation.data.channels import in_channels
 from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
 from segmentation.data.object_counts import write_counts
 from segmentation.data.placement import placement_of
 from segmentation.data.problems import FileError
-from segmentation.data.reading import read_pixels
 from segmentation.data.results import Kind, Results, is_done, result_paths
-from segmentation.data.sample import Part, with_neighbours
+from segmentation.data.sample import Part
 from segmentation.data.windows import LARGE, Rows, open_rows, rows_in_channels
 from segmentation.data.writing import Table, WriteError
 from segmentation.errors import InputError
@@ -281,10 +280,7 @@ def _pixels(job: Job, number: int, predictor: Predictor) -> NDArray[Any] | Rows:
     """A page with the channels that the network takes, or by rows where it is large; errors as ``read_pixels``."""
     part = job.part(number)
     if predictor.context:
-        pages = with_neighbours(job.path, number, job.pages, predictor.context)
-        near = pages if job.pages > 1 else [part] * len(pages)
-        each = predictor.in_channels // len(pages)
-        image = stacked([in_channels(read_pixels(one), each) for one in near], predictor.in_channels, near)
+        image = job.read(number, predictor.in_channels, predictor.context)
     else:
         opened = open_rows(part, LARGE)
         if isinstance(opened, Rows):

@@ -4,9 +4,13 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from segmentation.data.reading import IMAGE_SUFFIXES, is_image, pages
-from segmentation.data.sample import Part
+from numpy.typing import NDArray
+
+from segmentation.data.channels import in_channels, stacked
+from segmentation.data.reading import IMAGE_SUFFIXES, is_image, pages, read_pixels
+from segmentation.data.sample import Part, with_neighbours
 from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
@@ -28,6 +32,29 @@ class Job:
     def part(self, number: int) -> Part:
         """One of its pages, from 0."""
         return Part(self.path, number if self.pages > 1 else None)
+
+    def read(self, number: int, channels: int, context: int = 0) -> NDArray[Any]:
+        """One of its pages, from 0, for a network of so many channels.
+
+        Args:
+            number: Of the page.
+            channels: Of the network, those of neighbouring pages among them.
+            context: Neighbours on each side; an image by itself is its own neighbour.
+
+        Returns:
+            (H, W, C) as stored; C may differ from the channels without context.
+
+        Raises:
+            FileError: When a page cannot be read, and when pages and channels do not go together.
+        """
+        part = self.part(number)
+        if not context:
+            return in_channels(read_pixels(part), channels)
+        near = (
+            with_neighbours(self.path, number, self.pages, context) if self.pages > 1 else (part,) * (2 * context + 1)
+        )
+        each = channels // len(near)
+        return stacked([in_channels(read_pixels(one), each) for one in near], channels, near)
 
 
 def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
