@@ -1,6 +1,7 @@
 """``convert``: every form stands for the same pixels, images are copied as they are, nothing is overwritten."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,63 @@ def test_lists_go_along_as_a_split(tmp_path: Path, painted: Path) -> None:
     )
     assert json.loads(Path("c/split.json").read_text()) == {"train": ["train/a"], "val": ["val/a"], "test": []}
     assert [sample.id for sample in CocoSource("c").samples()] == ["train/a", "val/a"]
+
+
+@pytest.mark.parametrize(
+    ("to", "name"), [("masks", "FolderSource"), ("coco", "CocoSource"), ("labelme", "LabelmeSource")]
+)
+def test_slices_of_a_stack_stay_together(
+    tmp_path: Path,
+    to: str,
+    name: str,
+    run: Callable[..., int],
+    quick: tuple[object, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    random = np.random.default_rng(0)
+    for stack in "ab":
+        for folder, high in (("images", 256), ("masks", 2)):
+            (tmp_path / "s" / folder).mkdir(parents=True, exist_ok=True)
+            pages = random.integers(0, high, (6, 32, 33), np.uint8)
+            tifffile.imwrite(tmp_path / f"s/{folder}/{stack}.tif", pages, photometric="minisblack")
+    convert(out=Path("c"), to=to, config=config("TiffStackSource", root=str(tmp_path / "s"), classes=["o", "cell"]))
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:6] == ["python", "-m", "segmentation", "fit", "--data.source", name]
+    assert run(*words[3:], *quick, "--data.folds", 2, "--data.fold", 0, "--run_folder", "r") == 0
+    split = json.loads(Path("r/split.json").read_text())
+    assert (sorted({id[0] for id in split["train"]}), sorted({id[0] for id in split["val"]})) == (["b"], ["a"])
+
+
+def test_the_command_for_grey_images_says_that_they_are_grey(
+    tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, high in (("images", 256), ("masks", 3)):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(0).integers(0, high, (8, 9), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    given = ("convert", "--images", "images", "--masks", "masks", "--classes", "[background, cat, dog]", "--to", "coco")
+    assert run(*given, "--out", "two words") == 0
+    assert "--data.source.root 'two words' --data.source.in_channels 1\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("to", "names"), [("coco", ["sky", "background", "car"]), ("labelme", ["sky", "car", "__ignore__"])]
+)
+def test_a_class_whose_name_means_no_class_is_not_lost(painted: Path, to: str, names: list[str]) -> None:
+    given = {"images": f"{painted}/images", "masks": f"{painted}/masks", "classes": names}
+    with pytest.raises(InputError, match=f"the class {next(n for n in names[1:] if n != 'car')!r} would be lost: {to}"):
+        convert(out=Path("c"), to=to, **given)
+    assert not Path("c").exists()
+    convert(out=Path("c"), to="masks", **given)
+    assert json.loads(Path("c/classes.json").read_text())["classes"] == names
+
+
+@pytest.mark.parametrize("out", ["images", "masks/converted"])
+def test_results_among_the_images_are_refused(painted: Path, out: str) -> None:
+    before = sorted(painted.rglob("*"))
+    with pytest.raises(InputError, match="would be read as further ones"):
+        convert(out=painted / out, to="coco", images=f"{painted}/images", masks=f"{painted}/masks", classes=CLASSES)
+    assert sorted(painted.rglob("*")) == before
 
 
 def test_nothing_is_overwritten_unasked(painted: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip

@@ -1,5 +1,6 @@
 """``convert``: a data set of any source -> index masks, COCO or labelme files."""
 
+import csv
 import json
 import os
 import shlex
@@ -26,15 +27,21 @@ from segmentation.data.sample import Sample
 from segmentation.data.source import Source
 from segmentation.data.sources.coco import BACKGROUND
 from segmentation.data.sources.folder import FolderSource
-from segmentation.data.sources.labelme import IGNORED
+from segmentation.data.sources.labelme import BACKGROUNDS, IGNORED
 from segmentation.data.splits import write_split
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 
 Form = Literal["masks", "coco", "labelme"]
 
+SPLIT = "split.json"
+GROUPS = "groups.csv"
+
 IGNORED_COLOR = (224, 224, 192)
 """What PASCAL VOC paints ignored pixels with."""
+
+NOT_OUTLINED = {"masks": (), "coco": (BACKGROUND,), "labelme": (*BACKGROUNDS, IGNORED)}
+"""Names that a form has for pixels of no class."""
 
 
 def convert(
@@ -73,9 +80,11 @@ def convert(
     samples = [sample for sample in source.samples() if sample.masks]
     if not samples:
         raise InputError("none of the samples has a mask; there is nothing to convert")
+    _check_names(source.classes, to)
+    _check_out(out, images, masks)
     targets = [_target(sample, out, to) for sample in samples]
     _check_results(samples, targets, out, to, overwrite=overwrite)
-    _check_samples(source, samples)
+    channels = _check_samples(source, samples)
     with _writing(out), Progress(*_COLUMNS) as progress:
         document = _Document(source)
         for sample, target in progress.track(list(zip(samples, targets, strict=True)), description="write"):
@@ -93,8 +102,10 @@ def convert(
             _write_json(out / "classes.json", {"classes": stored.pop("names"), **stored})
         elif to == "coco":
             _write_json(out / "annotations.json", document.content())
-        split = _write_split(source, samples, out)
-    _tell(source, samples, out, to, split=split)
+        options = [*_write_split(source, samples, out), *_write_groups(samples, out)]
+    if source.in_channels != 3 or len(channels - {3, 4}) == len(channels) == 1:  # an opaque alpha counts for nothing
+        options += ["--data.source.in_channels", str(channels.pop() if source.in_channels == 3 else source.in_channels)]
+    _tell(source, samples, out, to, options)
 
 
 _COLUMNS = (*Progress.get_default_columns(), MofNCompleteColumn())
@@ -132,6 +143,24 @@ def _source(
     return FolderSource(common, classes, images=below[0], masks=below[1])
 
 
+def _check_names(classes: Classes, to: Form) -> None:
+    lost = [name for name in classes.names[1:] if name in NOT_OUTLINED[to]]
+    if lost:
+        raise InputError(
+            f"the class {lost[0]!r} would be lost: {to} has this name for what has no outline; rename the class, make it "
+            "the first one, or convert to masks"
+        )
+
+
+def _check_out(out: Path, *inputs: str | None) -> None:
+    """Files in the folder of the images would be images of the data set from then on."""
+    for text in inputs:
+        if text is not None and Path(text).resolve() in (out.resolve(), *out.resolve().parents):
+            raise InputError(
+                f"--out {out} lies in {text}, so that its files would be read as further ones; give another"
+            )
+
+
 def _target(sample: Sample, out: Path, to: Form) -> Target:
     suffix = sample.images[0].path.suffix if _is_file(sample) else ".tif"
     if to == "labelme":
@@ -148,7 +177,7 @@ def _is_file(sample: Sample) -> bool:
 def _check_results(samples: list[Sample], targets: list[Target], out: Path, to: Form, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder as --out")
-    paths = {path for target in targets for path in (target.image, target.labels)} | {out / "split.json"}
+    paths = {path for target in targets for path in (target.image, target.labels)} | {out / SPLIT, out / GROUPS}
     if to == "masks":
         paths.add(out / "classes.json")
     read = {part.path.resolve() for sample in samples for part in (*sample.images, *sample.masks)}
@@ -171,13 +200,19 @@ def _writing(out: Path) -> Iterator[None]:
         raise InputError(f"{error.filename or out} cannot be written ({error.strerror}); give another --out") from error
 
 
-def _check_samples(source: Source, samples: list[Sample]) -> None:
-    """Read everything once, so that what is wrong is told at once and before the first file is written."""
+def _check_samples(source: Source, samples: list[Sample]) -> set[int]:
+    """Read everything once, so that what is wrong is told at once and before the first file is written.
+
+    Returns:
+        The numbers of channels that images have.
+    """
     faults: list[InputError] = []
+    channels: set[int] = set()
     with Progress(*_COLUMNS) as progress:
         for sample in progress.track(samples, description="check"):
             try:
                 image = read_pixels(sample.images[0]) if _is_file(sample) else source.read_image(sample)
+                channels.add(image.shape[2])
                 mask = source.read_mask(sample)
                 if image.shape[:2] != mask.shape:
                     raise FileError(
@@ -190,6 +225,7 @@ def _check_samples(source: Source, samples: list[Sample]) -> None:
     if faults:
         values = [error for error in faults if isinstance(error, UnknownValuesError)]
         raise DataError([*unknown_values(values), *grouped(error for error in faults if error not in values)])
+    return channels
 
 
 def _write_image(source: Source, sample: Sample, path: Path) -> None:
@@ -298,17 +334,30 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _write_split(source: Source, samples: list[Sample], out: Path) -> bool:
-    """Save the data set's own lists as a split, where they say what trains and what validates."""
+def _write_split(source: Source, samples: list[Sample], out: Path) -> list[str]:
+    """Save the data set's own lists as a split, where they say what trains and what validates; gives the option for it."""
     labelled = {sample.id for sample in samples}
-    lists = {name: [id for id in ids if id in labelled] for name, ids in (source.lists() or {}).items()}
+    own = source.lists() or {}
+    lists = {name: [id for id in ids if id in labelled] for name, ids in own.items()}
     if not lists.get("train") or not lists.get("val"):
-        return False
-    write_split(out / "split.json", {"train": lists["train"], "val": lists["val"], "test": lists.get("test", [])})
-    return True
+        if own:
+            print("The data set's own lists lack train or val and were not written.")
+        return []
+    write_split(out / SPLIT, {"train": lists["train"], "val": lists["val"], "test": lists.get("test", [])})
+    return ["--data.split_file", str(out / SPLIT)]
 
 
-def _tell(source: Source, samples: list[Sample], out: Path, to: Form, *, split: bool) -> None:
+def _write_groups(samples: list[Sample], out: Path) -> list[str]:
+    """Save which samples belong together, such as the slices of one stack; gives the option for it."""
+    if all(sample.group is None for sample in samples):
+        return []
+    with (out / GROUPS).open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerows([("id", "group"), *((sample.id, sample.group or sample.id) for sample in samples)])
+    return ["--data.group", str(out / GROUPS)]
+
+
+def _tell(source: Source, samples: list[Sample], out: Path, to: Form, options: list[str]) -> None:
     """What was written, and the command that trains on it."""
     classes = source.classes
     kind, written = {
@@ -316,24 +365,17 @@ def _tell(source: Source, samples: list[Sample], out: Path, to: Form, *, split: 
         "coco": ("CocoSource", f"{out}/images and {out}/annotations.json"),
         "labelme": ("LabelmeSource", f"JSON files beside the images in {out}"),
     }[to]
-    command = f"python -m segmentation fit --data.source {kind} --data.source.root {shlex.quote(str(out))}"
+    words = ["python", "-m", "segmentation", "fit", "--data.source", kind, "--data.source.root", str(out)]
     if to == "masks" and not any(name.lower() in NOT_CLASSES for name in classes.names):
-        command += " --data.source.classes classes.json"
+        words += ["--data.source.classes", "classes.json"]
     elif to != "coco":
-        names = classes.names if to == "masks" else classes.names[1:]
-        command += f" --data.source.classes {shlex.quote(json.dumps(names))}"
+        words += ["--data.source.classes", json.dumps(classes.names if to == "masks" else classes.names[1:])]
     if to == "masks" and classes.binary and classes.ignore_index == 255:
         # else masks with 255 and no 1 would be taken for masks of 0 and 255
-        command += " --data.source.mask_values '{0: 0, 1: 1, 255: 255}'"
+        words += ["--data.source.mask_values", "{0: 0, 1: 1, 255: 255}"]
     if classes.ignore_index != 255:
-        command += f" --data.source.ignore_index {classes.ignore_index}"
-    if source.in_channels != 3:
-        command += f" --data.source.in_channels {source.in_channels}"
-    if split:
-        command += f" --data.split_file {shlex.quote(str(out / 'split.json'))}"
+        words += ["--data.source.ignore_index", str(classes.ignore_index)]
     print(f"{len(samples)} samples of the classes {', '.join(classes.names)}: {written}")
     if to != "masks" and classes.names[0] != BACKGROUND:
         print(f"Class 0, {classes.names[0]}, has no outlines and comes back as {BACKGROUND}.")
-    if source.lists() and not split:
-        print("The data set's own lists lack train or val and were not written.")
-    print(f"  {command}")
+    print(f"  {shlex.join([*words, *options])}")
