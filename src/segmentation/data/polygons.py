@@ -56,8 +56,12 @@ def decode_runs(runs: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bo
         ValueError: When they are no run lengths of an image of this size.
     """
     counts = runs.get("counts")
-    stated = runs.get("size", size)
-    if not isinstance(counts, (list, str, bytes)) or list(stated) != list(size):
+    stated = runs.get("size", list(size))
+    if not isinstance(counts, (list, str, bytes)):
+        raise ValueError(
+            f"has run lengths whose counts are {str(counts)[:40]}; a list or a compressed text is expected"
+        )
+    if not isinstance(stated, (list, tuple)) or list(stated) != list(size):
         raise ValueError(f"has run lengths for the size {stated}, the image is {list(size)} (HxW)")
     lengths = counts if isinstance(counts, list) else _decompressed(counts)
     if not all(isinstance(count, int) and count >= 0 for count in lengths) or sum(lengths) != size[0] * size[1]:

@@ -178,8 +178,9 @@ def test_a_missing_file_names_those_there_are(tmp_path: Path) -> None:
     assert "no file fits" in refusal(CocoSource(tmp_path, annotations="{split}.json", classes=["fig"]))
 
 
-def test_run_lengths_of_another_size_name_the_image(tmp_path: Path) -> None:
-    source = CocoSource(write(tmp_path, [outline(0, 9, {"size": [2, 2], "counts": [4]})]))
+@pytest.mark.parametrize("size", [[2, 2], None, 4])
+def test_run_lengths_of_another_size_name_the_image(tmp_path: Path, size: object) -> None:
+    source = CocoSource(write(tmp_path, [outline(0, 9, {"size": size, "counts": [4]})]))
     with pytest.raises(InputError, match="a fig of the image a.png has run lengths"):
         masks(source)
 
