@@ -185,6 +185,19 @@ def test_run_lengths_of_another_size_name_the_image(tmp_path: Path, size: object
         masks(source)
 
 
+def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, [outline(0, 9, box(0, 0, 2, 2))])
+    document = json.loads((tmp_path / "annotations.json").read_text())
+    document["images"][0] |= {"height": 10**7, "width": 10**7}
+    document["images"][1]["height"] = float("inf")
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    source = CocoSource(tmp_path)
+    with pytest.raises(DataError, match="lacks one of id, file_name, height and width") as caught:
+        source.samples()
+    with pytest.raises(InputError, match=r"a\.png is 6x8 \(HxW\), annotations\.json says 10000000x10000000; export"):
+        source.read_mask(caught.value.samples[0])
+
+
 def test_it_travels_to_workers(tmp_path: Path) -> None:
     source = CocoSource(write(tmp_path, [outline(0, 9, box(0, 0, 2, 2))]))
     sample = source.samples()[0]
