@@ -48,6 +48,18 @@ def test_class_dict_of_any_delimiter(tmp_path: Path, mark: str) -> None:
     assert (table.names, table.colors) == (NAMES, (RED, BLUE))
 
 
+@pytest.mark.parametrize(
+    "channels", ["r,g,b", "Red,Green,Blue", "red value,green value,blue value", "color_r,color_g,color_b"]
+)
+def test_a_column_that_only_begins_like_a_channel_is_none(tmp_path: Path, channels: str) -> None:
+    table = written(
+        tmp_path / "class_dict.csv", f"name,region,group,{channels}\nbackground,1,2,255,0,0\ncar,3,4,0,0,255\n"
+    )
+    assert (table.names, table.colors) == (NAMES, (RED, BLUE))
+    without = written(tmp_path / "class_dict.csv", "name,region,group,beds\nbackground,1,2,3\ncar,3,4,5\n")
+    assert (without.names, without.colors) == (NAMES, None)
+
+
 def test_roboflow_values_decide_the_order(tmp_path: Path) -> None:
     table = written(tmp_path / "_classes.csv", "Pixel Value, Class\n7, car\n0, background\n")
     assert (table.names, table.values) == (NAMES, (0, 7))

@@ -115,7 +115,7 @@ def _lines(text: str) -> list[Row]:
         head, name_at = ["name", "r", "g", "b"][: len(head)], 0
         table = [[], *table]
     value_at = next((head.index(name) for name in _VALUE_COLUMNS if name in head), None)
-    channels = [next((at for at, cell in enumerate(head) if cell.startswith(channel)), None) for channel in "rgb"]
+    channels = [_channel(head, name) for name in ("red", "green", "blue")]
     return [
         (
             row[name_at],
@@ -124,6 +124,14 @@ def _lines(text: str) -> list[Row]:
         )
         for row in table[1:]
     ]
+
+
+def _channel(head: list[str], name: str) -> int | None:
+    """The column of a channel: ``r`` or ``red``, else one such as ``red value`` or ``r_channel``."""
+    exact = next((at for at, cell in enumerate(head) if cell in (name[0], name)), None)
+    if exact is not None:
+        return exact
+    return next((at for at, cell in enumerate(head) if {name[0], name} & set(re.split("[^a-z]+", cell))), None)
 
 
 def _color(values: Any) -> Color:
