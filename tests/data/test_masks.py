@@ -173,6 +173,13 @@ def test_colours_mean_classes_and_ignore() -> None:
     ).tolist() == [[255, 1], [255, 1]]
 
 
+def test_several_colours_are_ignored() -> None:
+    classes = Classes(("background", "car"))
+    colors = {"background": [0, 0, 0], "car": [64, 0, 128], "ignore": [[255, 255, 255], [9, 9, 9]]}
+    colored = np.array([[[9, 9, 9], [64, 0, 128]], [[255, 255, 255], [0, 0, 0]]], np.uint8)
+    assert MaskRule(classes, colors).decode(colored, PART).tolist() == [[255, 1], [255, 0]]
+
+
 def test_colours_with_alpha_differ_by_it() -> None:
     rule = MaskRule(Classes(("glass", "wall")), {"glass": [9, 9, 9, 100], "wall": [9, 9, 9, 255]})
     mask = np.array([[[9, 9, 9, 100], [9, 9, 9, 255]]], np.uint8)
@@ -186,9 +193,12 @@ def test_colours_with_alpha_differ_by_it() -> None:
         ({"background": [0, 0, 0]}, "no colour for car"),
         ({"background": [0, 0, 0], "car": [0, 0, 0]}, "one colour"),
         ({"background": [0, 0, 0], "car": [0, 0, 256]}, r"\[0, 0, 256\]"),
+        ({"background": [0, 0, 0], "car": [[1, 1, 1], [2, 2, 2]]}, "only ignore may have several"),
+        ({"background": [0, 0, 0], "car": [1, 1, 1], "ignore": [[2, 2, 2], [1, 1, 1]]}, "one colour"),
+        ({"background": [0, 0, 0], "car": [1, 1, 1], "ignore": []}, r"ignore is \[\]"),
     ],
 )
-def test_wrong_colours_are_refused(colors: dict[str, list[int]], told: str) -> None:
+def test_wrong_colours_are_refused(colors: dict[str, list[int] | list[list[int]]], told: str) -> None:
     with pytest.raises(InputError, match=told):
         MaskRule(Classes(("background", "car")), colors)
 

@@ -37,6 +37,12 @@ class ClassTable:
     ignored: tuple[int | Color, ...] = ()
     decodes: bool = False
 
+    @property
+    def ignored_colors(self) -> dict[str, list[int] | list[list[int]]]:
+        """The colours that do not count, as ``mask_values`` has them: none, one, or several under ``ignore``."""
+        colors = [list(color) for color in dict.fromkeys(self.ignored) if not isinstance(color, int)]
+        return {"ignore": colors[0] if len(colors) == 1 else colors} if colors else {}
+
 
 def read_class_table(path: Path) -> ClassTable:
     """Read ``classes.txt`` and its relatives; what it is, is seen from its content.

@@ -227,6 +227,14 @@ def test_other_channels_are_refused_with_both_shapes(
     assert f"data.source.in_channels: {cure}" in message
 
 
+def test_every_ignored_colour_of_a_table_is_ignored(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", RGB[:2, :2])
+    save(tmp_path / "masks" / "a.png", np.array([[[0, 0, 0], [7, 7, 7]], [[8, 8, 8], [0, 0, 9]]], np.uint8))
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nvoid:7,7,7::\ncar:0,0,9::\nignore:8,8,8::\n")
+    source = FolderSource(tmp_path, classes="labelmap.txt")
+    assert source.read_mask(source.samples()[0]).tolist() == [[0, 255], [255, 1]]
+
+
 def test_the_arguments_alone_tell_classes_and_channels() -> None:
     source = FolderSource("nowhere", ["sky", "sea"], in_channels=5, colors=[[1, 2, 3], [4, 5, 6]], ignore_index=9)
     assert source.classes.names == ("sky", "sea")

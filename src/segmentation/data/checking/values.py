@@ -318,13 +318,10 @@ def _colors(seen: Peek, table: ClassTable | None) -> Meaning:
     found = {value: count for value, count in seen.pixels.items() if isinstance(value, tuple)}
     if table is not None and table.colors is not None:
         named = dict(zip(table.names, table.colors, strict=True))
-        ignored = [color for color in table.ignored if not isinstance(color, int)]
-        known = {*named.values(), *ignored}
+        known = {*named.values(), *table.ignored}
         unknown = sum(count for color, count in found.items() if color[:3] not in known)
         if unknown <= 0.5 * total:
-            mapping = {name: list(color) for name, color in named.items()}
-            if ignored:
-                mapping["ignore"] = list(ignored[0])
+            mapping = {name: list(color) for name, color in named.items()} | table.ignored_colors
             arguments: dict[str, Any] = {"classes": list(named), "mask_values": mapping}
             arguments["colors"] = [list(color) for color in named.values()]
             reasons = {

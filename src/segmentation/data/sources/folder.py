@@ -75,7 +75,7 @@ class FolderSource(Source):
         images: str | list[str] = "images",
         masks: str | None = "masks",
         in_channels: int = 3,
-        mask_values: dict[int, int] | dict[str, list[int]] | str | None = None,
+        mask_values: dict[int, int] | dict[str, list[int] | list[list[int]]] | str | None = None,
         ignore_unknown: bool = False,
         unlabelled: bool = False,
         lists: dict[str, str] | str | None = None,
@@ -296,9 +296,10 @@ def _of_table(table: ClassTable, classes: Classes) -> MaskMeaning:
         stated = {value: index for index, value in enumerate(table.values)}
         return stated | {value: ignored for value in table.ignored if isinstance(value, int)} | {ignored: ignored}
     if table.colors is not None and table.decodes:
-        named = {name: list(color) for name, color in zip(table.names, table.colors, strict=True)}
-        dropped = [list(color) for color in table.ignored if not isinstance(color, int)]
-        return named | ({"ignore": dropped[0]} if dropped else {})
+        named: dict[str, list[int] | list[list[int]]] = {
+            name: list(color) for name, color in zip(table.names, table.colors, strict=True)
+        }
+        return named | table.ignored_colors
     return None
 
 
