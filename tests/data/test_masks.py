@@ -173,6 +173,15 @@ def test_colours_mean_classes_and_ignore() -> None:
     ).tolist() == [[255, 1], [255, 1]]
 
 
+@pytest.mark.parametrize(("dtype", "opaque"), [("uint8", 255), ("uint16", 65535), ("float32", 1)])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_an_opaque_alpha_of_any_depth_is_no_class(dtype: str, opaque: int, copies: int) -> None:
+    values = np.stack([grid(0, 1, dtype=dtype)] * copies + [np.full((2, 2), opaque, dtype)], 2)
+    np.testing.assert_array_equal(MaskRule(TWO).decode(values, PART), [[0, 1], [1, 0]])
+    values[0, 0, -1] = 0  # not opaque
+    assert f"{copies + 1} channels that differ" in refusal(values)
+
+
 def test_several_colours_are_ignored() -> None:
     classes = Classes(("background", "car"))
     colors = {"background": [0, 0, 0], "car": [64, 0, 128], "ignore": [[255, 255, 255], [9, 9, 9]]}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.channels import without_opaque_alpha
 from segmentation.data.problems import FileError, Problem
 from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
@@ -318,8 +319,8 @@ class MaskRule:
             return grey if self.threshold is not None else _whole(grey, part)
         if values.ndim == 2:
             values = np.repeat(values[..., None], 3, axis=2)  # a palette of greys, or one colour only
-        if values.shape[2] == self.channels + 1 and (values[..., -1] == 255).all():
-            values = values[..., :-1]
+        if values.shape[2] == self.channels + 1:
+            values = without_opaque_alpha(values)
         if values.shape[2] == self.channels - 1:
             values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=2)
         if values.shape[2] != self.channels or values.dtype != np.uint8:
@@ -355,8 +356,7 @@ def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
         return values
     if values.ndim == 3:
         channels = values.shape[-1]
-        if channels in (2, 4) and (values[..., -1] == 255).all():
-            values = values[..., :-1]
+        values = without_opaque_alpha(values)
         if (values == values[..., :1]).all():
             return np.ascontiguousarray(values[..., 0])
         raise FileError(
