@@ -128,6 +128,20 @@ def test_a_file_under_another_path_is_found_by_its_name(tmp_path: Path) -> None:
     assert (sample.id, sample.images[0].path) == ("sub/a", tmp_path / "images" / "sub" / "a.png")
 
 
+def test_an_umlaut_is_found_however_it_is_composed(tmp_path: Path) -> None:
+    apart, together = "u\u0308.png", "\u00fc.png"
+    write(tmp_path, [], (apart,))
+    text = (tmp_path / "annotations.json").read_text().replace(json.dumps(apart), json.dumps(together))
+    (tmp_path / "annotations.json").write_text(text)
+    (sample,) = CocoSource(tmp_path).samples()
+    assert sample.images[0].path.name == apart
+    write(tmp_path, [], (f"sub/{apart}", f"sub/{together}"))
+    text = (tmp_path / "annotations.json").read_text().replace("sub/", "other/")
+    (tmp_path / "annotations.json").write_text(text)
+    (tmp_path / "images" / apart).unlink()
+    assert {sample.images[0].path.name for sample in CocoSource(tmp_path).samples()} == {apart, together}
+
+
 def test_no_id_leads_out_of_a_folder(tmp_path: Path) -> None:
     write(tmp_path, [], ("../other/a.png",))
     (sample,) = CocoSource(tmp_path).samples()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.pairing import SPLIT_WORDS, natural
+from segmentation.data.pairing import SPLIT_WORDS, composed, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.sample import Part, Sample
@@ -233,7 +233,8 @@ class _Folder:
         stated = self.path / name
         if stated.is_file():
             return stated
-        found = self._by_name.get(Path(name).name, [])
+        found = self._by_name.get(composed(stated.name), [])
+        found = [path for path in found if path.name == stated.name] or found
         return found[0] if len(found) == 1 else stated
 
     def parts(self, picture: Picture) -> list[str]:
@@ -247,7 +248,7 @@ class _Folder:
         found: dict[str, list[Path]] = {}
         for here, names in walk(self.path):
             for name in names:
-                found.setdefault(name, []).append(here / name)
+                found.setdefault(composed(name), []).append(here / name)
         return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
 from segmentation.data.masks import MaskMeaning, MaskRule
-from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
 from segmentation.data.sample import Part, Sample
@@ -161,6 +161,8 @@ class FolderSource(Source):
         one_pair = all(pattern.literal for pattern in patterns)
         if one_pair and masks and parts[0]:  # two files that are named go together whatever their names
             masks = {next(iter(parts[0])): next(iter(masks.values()))}
+        parts = [parts[0], *(aligned(part, parts[0]) for part in parts[1:])]
+        masks = aligned(masks, parts[0])
         empty = [
             Problem(_empty(pattern), cure=self._pattern_cure(parts[0], pattern) if pattern is self.masks else "")
             for pattern, files in zip(patterns, [*parts, masks], strict=False)
