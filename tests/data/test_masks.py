@@ -173,6 +173,22 @@ def test_colours_mean_classes_and_ignore() -> None:
     ).tolist() == [[255, 1], [255, 1]]
 
 
+@pytest.mark.parametrize(("dtype", "opaque"), [("uint8", 255), ("uint16", 65535), ("float32", 1)])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_an_opaque_alpha_of_any_depth_is_no_class(dtype: str, opaque: int, copies: int) -> None:
+    values = np.stack([grid(0, 1, dtype=dtype)] * copies + [np.full((2, 2), opaque, dtype)], 2)
+    np.testing.assert_array_equal(MaskRule(TWO).decode(values, PART), [[0, 1], [1, 0]])
+    values[0, 0, -1] = 0  # not opaque
+    assert f"{copies + 1} channels that differ" in refusal(values)
+
+
+def test_several_colours_are_ignored() -> None:
+    classes = Classes(("background", "car"))
+    colors = {"background": [0, 0, 0], "car": [64, 0, 128], "ignore": [[255, 255, 255], [9, 9, 9]]}
+    colored = np.array([[[9, 9, 9], [64, 0, 128]], [[255, 255, 255], [0, 0, 0]]], np.uint8)
+    assert MaskRule(classes, colors).decode(colored, PART).tolist() == [[255, 1], [255, 0]]
+
+
 def test_colours_with_alpha_differ_by_it() -> None:
     rule = MaskRule(Classes(("glass", "wall")), {"glass": [9, 9, 9, 100], "wall": [9, 9, 9, 255]})
     mask = np.array([[[9, 9, 9, 100], [9, 9, 9, 255]]], np.uint8)
@@ -186,9 +202,12 @@ def test_colours_with_alpha_differ_by_it() -> None:
         ({"background": [0, 0, 0]}, "no colour for car"),
         ({"background": [0, 0, 0], "car": [0, 0, 0]}, "one colour"),
         ({"background": [0, 0, 0], "car": [0, 0, 256]}, r"\[0, 0, 256\]"),
+        ({"background": [0, 0, 0], "car": [[1, 1, 1], [2, 2, 2]]}, "only ignore may have several"),
+        ({"background": [0, 0, 0], "car": [1, 1, 1], "ignore": [[2, 2, 2], [1, 1, 1]]}, "one colour"),
+        ({"background": [0, 0, 0], "car": [1, 1, 1], "ignore": []}, r"ignore is \[\]"),
     ],
 )
-def test_wrong_colours_are_refused(colors: dict[str, list[int]], told: str) -> None:
+def test_wrong_colours_are_refused(colors: dict[str, list[int] | list[list[int]]], told: str) -> None:
     with pytest.raises(InputError, match=told):
         MaskRule(Classes(("background", "car")), colors)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segmentation.data.inputs import find_jobs
-from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.sources.labelme import LabelmeSource
 from segmentation.data.walking import walk
 from segmentation.errors import InputError
@@ -59,6 +59,25 @@ def test_a_file_is_of_the_more_exact_pattern(tmp_path: Path) -> None:
     images, masks = (Pattern(tmp_path, text, "") for text in ("{stem}", "{stem}_mask"))
     assert set(collect(images, [masks])) == {Key("a"), Key("b")}
     assert set(collect(masks, [images])) == {Key("a")}
+
+
+APART, TOGETHER = "u\u0308", "\u00fc"  # one umlaut, as macOS and as Linux write it
+
+
+def test_files_are_under_the_spelling_of_the_images() -> None:
+    files = {Key(f"{TOGETHER}1", name=name): [Path(name)] for name in ("cell", "wall")}
+    assert aligned(files, [Key(f"{APART}1"), Key("u1")]) == {
+        Key(f"{APART}1", name="cell"): [Path("cell")],
+        Key(f"{APART}1", name="wall"): [Path("wall")],
+    }
+    assert aligned(files, [Key(f"{APART}1", "train")]) == files  # of another split
+
+
+def test_a_name_in_two_spellings_stays_as_it_is() -> None:
+    both, one = {Key(APART): [Path("a")], Key(TOGETHER): [Path("b")]}, {Key(TOGETHER): [Path("b")]}
+    assert aligned(both, [Key(APART)]) == both
+    assert aligned(one, list(both)) == one
+    assert aligned(both, list(both)) == both
 
 
 def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:

@@ -83,6 +83,38 @@ def test_wrong_run_lengths_are_refused(runs: dict[str, object]) -> None:
         decode_runs(runs, (2, 3))
 
 
+@pytest.mark.parametrize(
+    ("counts", "fault"),
+    [
+        ("42", "do not sum to the 4200 pixels"),
+        ("", "do not sum"),
+        (b"", "do not sum"),
+        ("XS4XS4", "do not sum"),  # 4200 twice
+        ("YS4O", "do not sum"),  # 4201, -1
+        ("XS", "breaks off"),
+        ("XS 4", "the character ' '"),
+    ],
+)
+def test_a_compressed_text_covers_the_image_or_is_refused(counts: object, fault: str) -> None:
+    assert decode_runs({"counts": "0XS4"}, (60, 70)).all()
+    with pytest.raises(ValueError, match=f"run lengths.*{fault}"):
+        decode_runs({"size": [60, 70], "counts": counts}, (60, 70))
+
+
+@pytest.mark.parametrize(
+    ("runs", "fault"),
+    [
+        ({"size": None, "counts": [6]}, "for the size None, the image is \\[2, 3\\]"),
+        ({"size": 6, "counts": [6]}, "for the size 6"),
+        ({"size": [3, 2], "counts": "06"}, "for the size \\[3, 2\\]"),
+        ({"size": [2, 3], "counts": None}, "whose counts are None"),
+    ],
+)
+def test_sizes_and_counts_that_are_none_are_refused(runs: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=f"run lengths {fault}"):
+        decode_runs(runs, (2, 3))
+
+
 @pytest.mark.parametrize("values", [[0, 0, 4, 0, 4, 4], [[0, 0], [4, 0], [4, 4]]])
 def test_points_are_flat_or_pairs(values: list[object]) -> None:
     assert polygon(values).tolist() == [[0, 0], [4, 0], [4, 4]]

@@ -17,6 +17,10 @@ NOT_CLASSES = (LABELME_IGNORED, "void", "unlabelled", "unlabeled", "ignore")
 
 _NAME_COLUMNS = ("name", "class", "label", "category")
 _VALUE_COLUMNS = ("pixel value", "value", "index", "id", "pixel")
+_INDEXED = (
+    r"(?P<index>\d+)(\s*[:=,;|]\s*|[.)]?\s+)(?P<name>[^\d,;|\t][^,;|\t]*)",
+    r"(?P<name>[^,;|\t]*\S)\s*[:=,;|\t]\s*(?P<index>\d+)",  # no blank alone: "car 1", "car 2" are names
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,25 @@ class ClassTable:
     ignored: tuple[int | Color, ...] = ()
     decodes: bool = False
 
+    @property
+    def ignored_colors(self) -> dict[str, list[int] | list[list[int]]]:
+        """The colours that do not count, as ``mask_values`` has them: none, one, or several under ``ignore``."""
+        colors = [list(color) for color in dict.fromkeys(self.ignored) if not isinstance(color, int)]
+        return {"ignore": colors[0] if len(colors) == 1 else colors} if colors else {}
+
 
 def read_class_table(path: Path) -> ClassTable:
     """Read ``classes.txt`` and its relatives; what it is, is seen from its content.
 
     ======================================================  ==========================================
     a name in a line                                        ``classes.txt``, labelme's ``labels.txt``
+    ``0 name``, ``0: name``, ``name,0``                     the same with the indices 0..K-1 in any order
     ``name:r,g,b::``                                        ``labelmap.txt`` of CVAT
     ``r g b name``                                          ``label_colors.txt`` of CamVid
     ``name,r,g,b`` under a head, any delimiter              ``class_dict.csv``
     ``Pixel Value, Class`` under a head, any delimiter      ``_classes.csv`` of Roboflow
     ``{"classes": [...], "colors": [...]}``, or a list      ``classes.json``
+    ``{"0": "name"}``, ``{"name": 0}``                      the same with the indices 0..K-1
     ======================================================  ==========================================
 
     Args:
@@ -90,11 +102,19 @@ Row = tuple[str, int | None, Color | None]
 
 
 def _json(content: Any) -> list[Row]:
-    if isinstance(content, list):
-        content = {"classes": content}
-    names = [str(name) for name in content.get("classes", content.get("names"))]
-    colors = content.get("colors") or [None] * len(names)
-    return [(name, None, None if color is None else _color(color)) for name, color in zip(names, colors, strict=True)]
+    stated = content.get("classes", content.get("names", content)) if isinstance(content, dict) else content
+    if isinstance(stated, dict):
+        by_index = all(key.isdecimal() for key in stated)
+        rows = _indexed([(str(stated[key]), key) if by_index else (key, str(stated[key])) for key in stated])
+    elif isinstance(stated, list):
+        rows = [(str(name), None, None) for name in stated]
+    else:
+        raise ValueError('{"classes": [NAME, ...]} or {"0": NAME, ...} is expected')
+    colors = (content.get("colors") if isinstance(content, dict) else None) or [None] * len(rows)
+    return [
+        (name, value, None if color is None else _color(color))
+        for (name, value, _), color in zip(rows, colors, strict=True)
+    ]
 
 
 def _lines(text: str) -> list[Row]:
@@ -105,6 +125,10 @@ def _lines(text: str) -> list[Row]:
     colored = [re.fullmatch(r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+(\S.*)", line) for line in lines]
     if lines and all(colored):
         return [(found[4].strip(), None, _color(found.groups()[:3])) for found in colored if found]
+    for form in _INDEXED:
+        indexed = [re.fullmatch(form, line) for line in lines]
+        if lines and all(indexed):
+            return _indexed([(found["name"].strip(), found["index"]) for found in indexed if found])
     delimiter = next((mark for mark in ("\t", ";", ",", "|") if lines and mark in lines[0]), None)
     if delimiter is None:
         return [(line, None, None) for line in lines]
@@ -115,7 +139,7 @@ def _lines(text: str) -> list[Row]:
         head, name_at = ["name", "r", "g", "b"][: len(head)], 0
         table = [[], *table]
     value_at = next((head.index(name) for name in _VALUE_COLUMNS if name in head), None)
-    channels = [next((at for at, cell in enumerate(head) if cell.startswith(channel)), None) for channel in "rgb"]
+    channels = [_channel(head, name) for name in ("red", "green", "blue")]
     return [
         (
             row[name_at],
@@ -124,6 +148,29 @@ def _lines(text: str) -> list[Row]:
         )
         for row in table[1:]
     ]
+
+
+def _indexed(pairs: list[tuple[str, str]]) -> list[Row]:
+    """Names with their indices, in the order of the indices; those of names that do not count may be any."""
+    if not all(index.isdecimal() for _, index in pairs):
+        raise ValueError("names with the indices 0, 1, 2, ... are expected")
+    numbered = sorted((int(index), name) for name, index in pairs)
+    indices = [index for index, _ in numbered]
+    counted = [index for index, name in numbered if name.lower() not in NOT_CLASSES]
+    if len(set(indices)) < len(indices) or not any(used == list(range(len(used))) for used in (indices, counted)):
+        raise ValueError(
+            f"its classes have the indices {', '.join(map(str, indices[:10]))}, not 0..{len(indices) - 1}, each once; if these "
+            "are values of the masks, write them as CSV under the head value,name, else leave them out"
+        )
+    return [(name, index, None) for index, name in numbered]
+
+
+def _channel(head: list[str], name: str) -> int | None:
+    """The column of a channel: ``r`` or ``red``, else one such as ``red value`` or ``r_channel``."""
+    exact = next((at for at, cell in enumerate(head) if cell in (name[0], name)), None)
+    if exact is not None:
+        return exact
+    return next((at for at, cell in enumerate(head) if {name[0], name} & set(re.split("[^a-z]+", cell))), None)
 
 
 def _color(values: Any) -> Color:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.channels import without_opaque_alpha
 from segmentation.data.problems import FileError, Problem
 from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import Classes
 
-MaskMeaning = dict[int, int] | dict[str, list[int]] | str | None
+MaskMeaning = dict[int, int] | dict[str, list[int] | list[list[int]]] | str | None
 """The forms of ``mask_values`` in a config; see ``MaskRule``."""
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
@@ -76,6 +77,7 @@ class MaskRule:
     None                     the class index itself, or ``classes.ignore_index``
     ``{0: 0, 255: 1}``       what the mapping says: a class index or ``ignore_index``
     ``{road: [128, 0, 0]}``  the class of that colour, RGB or RGBA; the name ``ignore`` means ``ignore_index``
+                             and may have several: ``{ignore: [[0, 0, 0], [255, 255, 255]]}``
     ``">=128"``              class 1 from that grey value on, else class 0: for JPEG and antialiased masks
     ``"objects"``            class 1 unless it is 0: for masks that number objects (instance ids)
     =======================  ================================================================================
@@ -110,7 +112,7 @@ class MaskRule:
         if isinstance(values, str):
             self._state(values)
         elif values and all(isinstance(key, str) for key in values):
-            self._state_colors({str(name): list(color) for name, color in values.items()})  # type: ignore[arg-type] # checked below
+            self._state_colors({str(name): _several(color) for name, color in values.items()})
         else:
             self._state_mapping(values)  # type: ignore[arg-type] # its keys are numbers
         # a value that is no class and not ignored, for what has no meaning
@@ -241,27 +243,32 @@ class MaskRule:
         mapping = {index: index for index in self._indices()} if values is None else values
         self.meaning = {int(value): int(index) for value, index in mapping.items()}
 
-    def _state_colors(self, colors: Mapping[str, list[int]]) -> None:
+    def _state_colors(self, colors: Mapping[str, list[list[int]]]) -> None:
         names = [*self.classes.names, _IGNORED]
-        for name, color in colors.items():
+        for name, several in colors.items():
             if name not in names:
                 raise InputError(f"data.source.mask_values: {name!r} is no class" + nearest(name, names))
-            if len(color) not in (3, 4) or not all(0 <= value <= 255 for value in color):
-                raise InputError(
-                    f"data.source.mask_values: {name} is {color}; a colour is [red, green, blue], each 0..255"
-                )
+            if len(several) != 1 and name != _IGNORED:
+                raise InputError(f"data.source.mask_values: {name} is {several}; only ignore may have several colours")
+            for color in several:
+                if len(color) not in (3, 4) or not all(0 <= value <= 255 for value in color):
+                    raise InputError(
+                        f"data.source.mask_values: {name} is {color}; a colour is [red, green, blue], each 0..255"
+                    )
         lacking = [name for name in self.classes.names if name not in colors]
         if lacking:
             raise InputError(f"data.source.mask_values has no colour for {', '.join(lacking)}")
-        self.channels = max(len(color) for color in colors.values())
-        packed = {name: _packed([*color, 255][: self.channels]) for name, color in colors.items()}
-        if len(set(packed.values())) < len(packed):
-            raise InputError(f"data.source.mask_values: two classes have one colour in {dict(colors)}")
+        self.channels = max(len(color) for several in colors.values() for color in several)
+        packed = [
+            (name, _packed([*color, 255][: self.channels])) for name, several in colors.items() for color in several
+        ]
+        if len({color for _, color in packed}) < len(packed):
+            raise InputError(f"data.source.mask_values: one colour is there twice in {dict(colors)}")
         indices = {
             **{name: index for index, name in enumerate(self.classes.names)},
             _IGNORED: self.classes.ignore_index,
         }
-        self.meaning = {color: indices.get(name, self.classes.ignore_index) for name, color in packed.items()}
+        self.meaning = {color: indices.get(name, self.classes.ignore_index) for name, color in packed}
 
     def _indices(self) -> list[int]:
         return [*range(len(self.classes)), self.classes.ignore_index]
@@ -312,8 +319,8 @@ class MaskRule:
             return grey if self.threshold is not None else _whole(grey, part)
         if values.ndim == 2:
             values = np.repeat(values[..., None], 3, axis=2)  # a palette of greys, or one colour only
-        if values.shape[2] == self.channels + 1 and (values[..., -1] == 255).all():
-            values = values[..., :-1]
+        if values.shape[2] == self.channels + 1:
+            values = without_opaque_alpha(values)
         if values.shape[2] == self.channels - 1:
             values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=2)
         if values.shape[2] != self.channels or values.dtype != np.uint8:
@@ -330,6 +337,12 @@ class MaskRule:
         return UnknownValuesError(part, self, Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))), unknown)
 
 
+def _several(stated: Any) -> list[list[int]]:
+    """A colour or a list of colours -> a list of colours."""
+    together = bool(stated) and all(isinstance(color, Sequence) for color in stated)
+    return [list(color) for color in (stated if together else [stated])]
+
+
 def _packed(channels: Any) -> Any:
     """The channels of a colour as one number."""
     number = channels[0]
@@ -343,8 +356,7 @@ def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
         return values
     if values.ndim == 3:
         channels = values.shape[-1]
-        if channels in (2, 4) and (values[..., -1] == 255).all():
-            values = values[..., :-1]
+        values = without_opaque_alpha(values)
         if (values == values[..., :1]).all():
             return np.ascontiguousarray(values[..., 0])
         raise FileError(

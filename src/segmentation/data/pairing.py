@@ -2,8 +2,10 @@
 
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -169,6 +171,28 @@ def collect(pattern: Pattern, others: Iterable[Pattern] = ()) -> dict[Key, list[
         if key is not None and not any(other.key(path) for other in heavier):
             found.setdefault(key, []).append(path)
     return found
+
+
+def aligned(found: dict[Key, list[Path]], images: Iterable[Key]) -> dict[Key, list[Path]]:
+    """Files under the stems of the images, where both differ only in how their letters are composed.
+
+    A name that is there in more than one spelling, among the files or the images, stays as it is.
+    """
+    stems: dict[tuple[str, str], set[str]] = {}
+    for key in images:
+        stems.setdefault((composed(key.stem), key.split), set()).add(key.stem)
+    spellings = Counter(replace(key, stem=composed(key.stem)) for key in found)
+    renamed: dict[Key, list[Path]] = {}
+    for key, paths in found.items():
+        fitting = stems.get((composed(key.stem), key.split), set())
+        alone = len(fitting) == 1 and spellings[replace(key, stem=composed(key.stem))] == 1
+        renamed[replace(key, stem=next(iter(fitting))) if alone else key] = paths
+    return renamed
+
+
+def composed(name: str) -> str:
+    """A name in one spelling: macOS takes letters such as umlauts apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural(text: str) -> tuple[list[list[tuple[int, str]]], str]:

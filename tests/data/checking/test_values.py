@@ -167,6 +167,21 @@ def test_colours_are_classes_with_the_names_of_the_table(tmp_path: Path) -> None
     assert labels_of(without.arguments, part).tolist() == [[0, 2], [1, 1]]
 
 
+def test_an_opaque_alpha_of_sixteen_bits_is_no_class(tmp_path: Path) -> None:
+    values = np.array([[0, 1], [1, 0]], np.uint16)
+    np.save(tmp_path / "a.npy", np.stack([values, values, values, np.full_like(values, 65535)], 2))
+    assert meaning(peek([Part(tmp_path / "a.npy")])).arguments == {"classes": TWO}
+
+
+def test_every_colour_that_a_table_ignores_is_ignored(tmp_path: Path) -> None:
+    text = "background:0,0,0::\ntumor:0,0,255::\nvoid:255,0,0::\nignore:9,9,9::\nvoid:255,0,0::\n"
+    (tmp_path / "labelmap.txt").write_text(text)
+    part = written(tmp_path / "a.png", np.array([[[0, 0, 0], [255, 0, 0]], [[9, 9, 9], [0, 0, 255]]], np.uint8))
+    found = meaning(peek([part]), read_class_table(tmp_path / "labelmap.txt"))
+    assert labels_of(found.arguments, part).tolist() == [[0, 255], [255, 1]]
+    assert "ignore_unknown" not in found.arguments
+
+
 def test_rare_other_colours_are_ignored_and_their_share_is_said() -> None:
     table = ClassTable(("a", "b"), None, ((0, 0, 0), (255, 0, 0)))
     found = meaning(of({(0, 0, 0): 900, (255, 0, 0): 90, (254, 0, 0): 10}), table)

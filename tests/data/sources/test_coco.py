@@ -128,6 +128,20 @@ def test_a_file_under_another_path_is_found_by_its_name(tmp_path: Path) -> None:
     assert (sample.id, sample.images[0].path) == ("sub/a", tmp_path / "images" / "sub" / "a.png")
 
 
+def test_an_umlaut_is_found_however_it_is_composed(tmp_path: Path) -> None:
+    apart, together = "u\u0308.png", "\u00fc.png"
+    write(tmp_path, [], (apart,))
+    text = (tmp_path / "annotations.json").read_text().replace(json.dumps(apart), json.dumps(together))
+    (tmp_path / "annotations.json").write_text(text)
+    (sample,) = CocoSource(tmp_path).samples()
+    assert sample.images[0].path.name == apart
+    write(tmp_path, [], (f"sub/{apart}", f"sub/{together}"))
+    text = (tmp_path / "annotations.json").read_text().replace("sub/", "other/")
+    (tmp_path / "annotations.json").write_text(text)
+    (tmp_path / "images" / apart).unlink()
+    assert {sample.images[0].path.name for sample in CocoSource(tmp_path).samples()} == {apart, together}
+
+
 def test_no_id_leads_out_of_a_folder(tmp_path: Path) -> None:
     write(tmp_path, [], ("../other/a.png",))
     (sample,) = CocoSource(tmp_path).samples()
@@ -178,10 +192,24 @@ def test_a_missing_file_names_those_there_are(tmp_path: Path) -> None:
     assert "no file fits" in refusal(CocoSource(tmp_path, annotations="{split}.json", classes=["fig"]))
 
 
-def test_run_lengths_of_another_size_name_the_image(tmp_path: Path) -> None:
-    source = CocoSource(write(tmp_path, [outline(0, 9, {"size": [2, 2], "counts": [4]})]))
+@pytest.mark.parametrize("size", [[2, 2], None, 4])
+def test_run_lengths_of_another_size_name_the_image(tmp_path: Path, size: object) -> None:
+    source = CocoSource(write(tmp_path, [outline(0, 9, {"size": size, "counts": [4]})]))
     with pytest.raises(InputError, match="a fig of the image a.png has run lengths"):
         masks(source)
+
+
+def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, [outline(0, 9, box(0, 0, 2, 2))])
+    document = json.loads((tmp_path / "annotations.json").read_text())
+    document["images"][0] |= {"height": 10**7, "width": 10**7}
+    document["images"][1]["height"] = float("inf")
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    source = CocoSource(tmp_path)
+    with pytest.raises(DataError, match="lacks one of id, file_name, height and width") as caught:
+        source.samples()
+    with pytest.raises(InputError, match=r"a\.png is 6x8 \(HxW\), annotations\.json says 10000000x10000000; export"):
+        source.read_mask(caught.value.samples[0])
 
 
 def test_it_travels_to_workers(tmp_path: Path) -> None:

@@ -65,6 +65,28 @@ def test_the_same_names_in_another_order_still_pair_right(tmp_path: Path) -> Non
         assert sample.masks[0].path.stem == f"{sample.images[0].path.stem}_mask"
 
 
+APART, TOGETHER = "u\u0308", "\u00fc"  # one umlaut, as macOS and as Linux write it
+
+
+@pytest.mark.parametrize(("image", "mask"), [(APART, TOGETHER), (TOGETHER, APART), (APART, APART)])
+def test_umlauts_pair_however_they_are_composed(tmp_path: Path, image: str, mask: str) -> None:
+    save(tmp_path / "images" / f"{image}.png")
+    save(tmp_path / "more" / f"{mask}.png")
+    save(tmp_path / "masks" / f"{mask}.png", MASK)
+    (sample,) = FolderSource(tmp_path, images=["images", "more"], in_channels=6).samples()
+    assert sample.id == image  # as before, so that saved splits fit
+    assert sample.masks[0].path.stem == sample.images[1].path.stem == mask
+
+
+def test_two_spellings_of_one_umlaut_are_two_samples(tmp_path: Path) -> None:
+    pairs(tmp_path, APART, TOGETHER)
+    samples = FolderSource(tmp_path).samples()
+    assert sorted(ids(samples)) == sorted([APART, TOGETHER])
+    assert all(sample.masks[0].path.stem == sample.id for sample in samples)
+    (tmp_path / "masks" / f"{APART}.png").unlink()
+    assert f"images/{APART}.png: image without a mask" in refusal(FolderSource(tmp_path))
+
+
 def test_order_is_natural_and_keeps_folders_together(tmp_path: Path) -> None:
     pairs(tmp_path, "s10", "s2", "s1", "p10/s1", "p2/s3", "p2/s20", "007", "7")
     assert ids(FolderSource(tmp_path).samples()) == ["007", "7", "p2/s3", "p2/s20", "p10/s1", "s1", "s2", "s10"]
@@ -225,6 +247,14 @@ def test_other_channels_are_refused_with_both_shapes(
     assert str(tmp_path / "images" / "a.png") in message
     assert str((6, 8, stored.size // 48)) in message and f"(6, 8, {in_channels})" in message
     assert f"data.source.in_channels: {cure}" in message
+
+
+def test_every_ignored_colour_of_a_table_is_ignored(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", RGB[:2, :2])
+    save(tmp_path / "masks" / "a.png", np.array([[[0, 0, 0], [7, 7, 7]], [[8, 8, 8], [0, 0, 9]]], np.uint8))
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nvoid:7,7,7::\ncar:0,0,9::\nignore:8,8,8::\n")
+    source = FolderSource(tmp_path, classes="labelmap.txt")
+    assert source.read_mask(source.samples()[0]).tolist() == [[0, 255], [255, 1]]
 
 
 def test_the_arguments_alone_tell_classes_and_channels() -> None:

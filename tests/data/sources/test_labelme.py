@@ -91,6 +91,12 @@ def test_the_size_is_the_images_where_the_file_lacks_it(tmp_path: Path) -> None:
     assert only_mask(LabelmeSource(tmp_path)).shape == SIZE
 
 
+def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, "a", square("a", 0, 0, 2), imageHeight=10**7, imageWidth=10**7)
+    with pytest.raises(InputError, match=r"a\.png is 6x8 \(HxW\), a\.json says 10000000x10000000; export"):
+        only_mask(LabelmeSource(tmp_path))
+
+
 @pytest.mark.parametrize("stated", ["..\\photos\\a.png", "/home/else/a.png", "renamed.png"])
 def test_an_image_is_found_beside_its_file(tmp_path: Path, stated: str) -> None:
     (sample,) = LabelmeSource(write(tmp_path, "a", image=stated), classes=["a"]).samples()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
+from segmentation.data.channels import without_opaque_alpha
 from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
 from segmentation.data.reading import read_values
@@ -145,9 +146,10 @@ def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
 
 
 def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
-    if values.ndim == 3 and values.shape[2] in (2, 4) and values.dtype == np.uint8 and (values[..., -1] == 255).all():
-        values = values[..., :-1]
-    return values[..., 0] if values.ndim == 3 and (values == values[..., :1]).all() else values
+    if values.ndim == 2:
+        return values
+    values = without_opaque_alpha(values)
+    return values[..., 0] if (values == values[..., :1]).all() else values
 
 
 def _counts(values: NDArray[Any]) -> Counter[Value]:
@@ -318,13 +320,10 @@ def _colors(seen: Peek, table: ClassTable | None) -> Meaning:
     found = {value: count for value, count in seen.pixels.items() if isinstance(value, tuple)}
     if table is not None and table.colors is not None:
         named = dict(zip(table.names, table.colors, strict=True))
-        ignored = [color for color in table.ignored if not isinstance(color, int)]
-        known = {*named.values(), *ignored}
+        known = {*named.values(), *table.ignored}
         unknown = sum(count for color, count in found.items() if color[:3] not in known)
         if unknown <= 0.5 * total:
-            mapping = {name: list(color) for name, color in named.items()}
-            if ignored:
-                mapping["ignore"] = list(ignored[0])
+            mapping = {name: list(color) for name, color in named.items()} | table.ignored_colors
             arguments: dict[str, Any] = {"classes": list(named), "mask_values": mapping}
             arguments["colors"] = [list(color) for color in named.values()]
             reasons = {

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.pairing import SPLIT_WORDS, natural
+from segmentation.data.pairing import SPLIT_WORDS, composed, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Lists, Source
+from segmentation.data.stated_sizes import check_stated
 from segmentation.data.walking import walk
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
@@ -148,6 +149,7 @@ class CocoSource(Source):
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """The outlines, filled; (H, W)."""
         picture = self._content.pictures[sample.id]
+        check_stated(picture.size, sample.masks[0].path, sample.images[0])
         mask = np.zeros(picture.size, np.uint8)
         crowds = np.zeros(picture.size, np.bool_)
         counted = [outline for outline in picture.outlines if outline.category in self.class_of]
@@ -231,7 +233,8 @@ class _Folder:
         stated = self.path / name
         if stated.is_file():
             return stated
-        found = self._by_name.get(Path(name).name, [])
+        found = self._by_name.get(composed(stated.name), [])
+        found = [path for path in found if path.name == stated.name] or found
         return found[0] if len(found) == 1 else stated
 
     def parts(self, picture: Picture) -> list[str]:
@@ -245,7 +248,7 @@ class _Folder:
         found: dict[str, list[Path]] = {}
         for here, names in walk(self.path):
             for name in names:
-                found.setdefault(name, []).append(here / name)
+                found.setdefault(composed(name), []).append(here / name)
         return found
 
 
@@ -282,7 +285,7 @@ class _Document:
         try:
             number, name = str(entry["id"]), str(entry["file_name"]).replace("\\", "/")
             size = int(entry["height"]), int(entry["width"])
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):  # Infinity is a number in Python's JSON
             size = 0, 0
         if min(size) < 1:
             self.fault(f"image {str(entry)[:80]}", "lacks one of id, file_name, height and width", "export it anew")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
 from segmentation.data.masks import MaskMeaning, MaskRule
-from segmentation.data.pairing import Key, Pattern, collect, natural
+from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
 from segmentation.data.sample import Part, Sample
@@ -75,7 +75,7 @@ class FolderSource(Source):
         images: str | list[str] = "images",
         masks: str | None = "masks",
         in_channels: int = 3,
-        mask_values: dict[int, int] | dict[str, list[int]] | str | None = None,
+        mask_values: dict[int, int] | dict[str, list[int] | list[list[int]]] | str | None = None,
         ignore_unknown: bool = False,
         unlabelled: bool = False,
         lists: dict[str, str] | str | None = None,
@@ -161,6 +161,8 @@ class FolderSource(Source):
         one_pair = all(pattern.literal for pattern in patterns)
         if one_pair and masks and parts[0]:  # two files that are named go together whatever their names
             masks = {next(iter(parts[0])): next(iter(masks.values()))}
+        parts = [parts[0], *(aligned(part, parts[0]) for part in parts[1:])]
+        masks = aligned(masks, parts[0])
         empty = [
             Problem(_empty(pattern), cure=self._pattern_cure(parts[0], pattern) if pattern is self.masks else "")
             for pattern, files in zip(patterns, [*parts, masks], strict=False)
@@ -296,9 +298,10 @@ def _of_table(table: ClassTable, classes: Classes) -> MaskMeaning:
         stated = {value: index for index, value in enumerate(table.values)}
         return stated | {value: ignored for value in table.ignored if isinstance(value, int)} | {ignored: ignored}
     if table.colors is not None and table.decodes:
-        named = {name: list(color) for name, color in zip(table.names, table.colors, strict=True)}
-        dropped = [list(color) for color in table.ignored if not isinstance(color, int)]
-        return named | ({"ignore": dropped[0]} if dropped else {})
+        named: dict[str, list[int] | list[list[int]]] = {
+            name: list(color) for name, color in zip(table.names, table.colors, strict=True)
+        }
+        return named | table.ignored_colors
     return None
 
 

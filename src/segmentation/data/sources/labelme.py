@@ -20,6 +20,7 @@ from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import is_image, read_pixels
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Source
+from segmentation.data.stated_sizes import check_stated
 from segmentation.data.walking import walk
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
@@ -126,6 +127,8 @@ class LabelmeSource(Source):
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """The shapes, filled; (H, W)."""
         annotation = self._content[0][sample.id]
+        if annotation.size is not None:
+            check_stated(annotation.size, annotation.file, sample.images[0])
         height, width = annotation.size or read_pixels(sample.images[0]).shape[:2]
         mask = np.zeros((height, width), np.uint8)
         for shape in annotation.shapes:

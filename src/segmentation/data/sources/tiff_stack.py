@@ -43,7 +43,7 @@ class TiffStackSource(FolderSource):
         masks: str | None = "masks",
         in_channels: int = 1,
         context: int = 0,
-        mask_values: dict[int, int] | dict[str, list[int]] | str | None = None,
+        mask_values: dict[int, int] | dict[str, list[int] | list[list[int]]] | str | None = None,
         ignore_unknown: bool = False,
         colors: list[list[int]] | None = None,
         ignore_index: int = IGNORE_INDEX,
