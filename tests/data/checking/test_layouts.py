@@ -209,6 +209,14 @@ def test_images_of_the_same_numbers_go_with_the_masks_beside_them(tmp_path: Path
     assert found == {(f"{site}/images/{{stem}}", f"{site}/masks/{{stem}}") for site in ("north", "south")}
 
 
+def test_umlauts_that_are_composed_otherwise_are_one_name(tmp_path: Path) -> None:
+    for at, word in enumerate(("stra\u00dfe", "b", "c", "d")):
+        photo(tmp_path / "images" / f"{word}u\u0308{at}.png")
+        mask(tmp_path / "masks" / f"{word}\u00fc{at}_mask.png")
+    layout = only(tmp_path)
+    assert (layout.arguments["images"], layout.arguments["masks"]) == ("images/{stem}", "masks/{stem}_mask")
+
+
 def test_orphans_hinder_nothing(tmp_path: Path) -> None:
     pairs(tmp_path, "images/{}.jpg", "masks/{}.png", tuple(f"n{number}" for number in range(10)))
     (tmp_path / "masks/n3.png").rename(tmp_path / "masks/lost.png")

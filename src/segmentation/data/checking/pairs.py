@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from segmentation.data.checking.affixes import Affix, Match, add, match, match_within
 from segmentation.data.checking.listing import Listing, Look, join, spread
 from segmentation.data.checking.words import OBJECT_WORDS, VIEW_WORDS, role, says, split_template, split_word
+from segmentation.data.pairing import composed
 
 _OWN_FOLDERS = 12
 """Up to so many sub-folders without a telling name are also looked at one by one."""
@@ -133,7 +134,14 @@ def _between(listing: Listing, images: Group, masks: Group) -> list[Pair]:
     if named is not None:
         return [named]
     found = match(images.files, masks.files)
+    if found is None and not all(stem.isascii() for stem in [*images.files, *masks.files]):
+        images, masks = _composed(images), _composed(masks)
+        found = match(images.files, masks.files)
     return [] if found is None else [_pair(listing, images, masks, found)]
+
+
+def _composed(group: Group) -> Group:
+    return replace(group, files={composed(stem): file for stem, file in group.files.items()})
 
 
 def _split_distance(first: str, second: str) -> int:
