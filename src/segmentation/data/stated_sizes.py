@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from segmentation.data.problems import FileError
-from segmentation.data.reading import NPY_START, TIFF_STARTS, page_index, unreadable
+from segmentation.data.reading import NPY_START, TIFF_STARTS, page_of, unreadable
 from segmentation.data.sample import Part
 
 
@@ -41,7 +41,7 @@ def _in_header(part: Part) -> tuple[int, int]:
             start = file.read(6)
         if start[:4] in TIFF_STARTS:
             with tifffile.TiffFile(part.path) as stack:
-                page = stack.pages[page_index(stack, part)].aspage()
+                page, _ = page_of(stack, part)
                 return page.imagelength, page.imagewidth
         if start == NPY_START:
             height, width = np.load(part.path, mmap_mode="r", allow_pickle=False).shape[:2]
