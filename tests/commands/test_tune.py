@@ -331,6 +331,12 @@ def config() -> list[str]:
     return ["--config", write("mine.yaml", CONFIG)]
 
 
+def test_a_class_named_like_a_loss_is_searched_for_its_most(args: list[str]) -> None:
+    fit = FitArguments([*args[:2], "--checkpoint.monitor", "val/iou/blossom"])
+    space = read_space(Path(args[-1]), fit)  # which may vary the loss
+    assert open_study(Path(), space, "val/iou/blossom", 9).direction.name == "MAXIMIZE"
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [

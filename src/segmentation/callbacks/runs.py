@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
+from segmentation.metrics.direction import lower_is_better
 
 ROOT = "runs"
 CONFIG = "config.yaml"
@@ -122,7 +123,7 @@ def told(checkpoints: list[Path], monitor: str) -> str:
     """
     name = monitor.removeprefix("val/")
     scores = {path: _stored_score(run_of(path), name) for path in checkpoints}
-    sign = -1 if "loss" in name else 1
+    sign = -1 if lower_is_better(name) else 1
     best = max(checkpoints, key=lambda path: -math.inf if scores[path] is None else sign * (scores[path] or 0))
     text = f"Checkpoint: {checkpoints[0]}"
     if len(checkpoints) == 1:

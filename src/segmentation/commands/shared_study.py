@@ -13,6 +13,7 @@ from segmentation.commands.fold_states import differences
 from segmentation.commands.search_space import SearchSpace
 from segmentation.errors import InputError
 from segmentation.evaluation.study import Tried
+from segmentation.metrics.direction import lower_is_better
 
 STUDY = "study.db"
 
@@ -52,7 +53,7 @@ def open_study(folder: Path, space: SearchSpace, monitor: str, epochs: int | Non
                 f"sqlite:///{folder / STUDY}", engine_kwargs={"connect_args": {"timeout": 60}}
             ),
             study_name="tune",
-            direction="minimize" if "loss" in monitor else "maximize",
+            direction="minimize" if lower_is_better(monitor) else "maximize",
             pruner=optuna.pruners.MedianPruner(NEVER_STOPPED, n_warmup_steps=max(0, epochs or 0) // WARM),
             load_if_exists=True,
         )
