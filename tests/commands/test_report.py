@@ -57,7 +57,9 @@ def test_the_page_needs_nothing_beside_it(trained: Path, run: Run) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert page.count("<svg") == len(list(Path("r/plots").glob("*.png")))
     assert "currentColor" in page and "#010203" not in page
-    identity = json.loads(Path("r/scores.json").read_text())["identity"]
+    stored, _ = read(Path("r"))
+    assert stored["tolerance"] == 3
+    identity = stored["identity"]
     for facts in identity.values():
         assert all(text in page for text in facts if text.isidentifier())
     assert identity["Data"]["source"] == "SyntheticSource" and identity["Training"]["model.network"] == "Unet"

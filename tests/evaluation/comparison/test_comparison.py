@@ -22,6 +22,7 @@ def reported(
         "scored": "test",
         "split": "test",
         "data": "",
+        "tolerance": None,
         "checkpoints": ("best.ckpt",),
         "decision": "",
         "classes": ("background", "lesion"),

@@ -38,6 +38,8 @@ def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, lef
     if all(ids is not None for ids in trained) and any(ids != trained[0] for ids in trained):
         told = ", ".join(f"{name} on {len(ids or ())}" for name, ids in zip(names, trained, strict=True))
         yield f"the checkpoints were trained on different samples ({told}): not only the method differs"
+    if told := tolerances(reports, names):
+        yield f"the reports took the surface Dice at different tolerances ({told}), so that it is left out: give the same --tolerance"
     if not left_out and len({report.data for report in reports} - {""}) > 1:
         yield "the images have the same names and sizes but other pixels: is this the same data set?"
     if left_out:
@@ -47,6 +49,12 @@ def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, lef
             f"{counted} not in all reports, or not in the same size, and left out of the paired differences of the "
             f"{common} others: {examples}"
         )
+
+
+def tolerances(reports: Sequence[Reported], names: Sequence[str]) -> str:
+    """Those of the surface Dice, in words; empty where they do not differ, as far as they are known."""
+    known = {name: one.tolerance for name, one in zip(names, reports, strict=True) if one.tolerance is not None}
+    return ", ".join(f"{name} {value:g}" for name, value in known.items()) if len(set(known.values())) > 1 else ""
 
 
 def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:

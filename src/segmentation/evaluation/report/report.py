@@ -67,7 +67,7 @@ def report(
         tolerance=tolerance,
         identity=facts,
     )
-    _write_scores(out / SCORES, scored, summary, name, facts)  # last: a report that has it is whole
+    _write_scores(out / SCORES, scored, summary, name, tolerance, facts)  # last: a report that has it is whole
     return summary.whole
 
 
@@ -105,7 +105,9 @@ def _file(ids: Sequence[str], key: str) -> str:
     return f"{ids.index(key) + 1:02d}.png"
 
 
-def _write_scores(path: Path, scored: Sequence[Scored], summary: Summary, name: str, facts: dict[str, Facts]) -> None:
+def _write_scores(
+    path: Path, scored: Sequence[Scored], summary: Summary, name: str, tolerance: float, facts: dict[str, Facts]
+) -> None:
     scores = {
         key: {
             end: None if math.isnan(value) else value for end, value in zip(("value", "low", "high"), ends, strict=True)
@@ -122,6 +124,7 @@ def _write_scores(path: Path, scored: Sequence[Scored], summary: Summary, name: 
         "resampled": summary.resampled,
         "main": summary.main,
         "data": data_digest(scored),
+        "tolerance": tolerance,
         "scores": scores,
         "identity": facts,
     }

@@ -26,6 +26,7 @@ class Reported:
         scored: What was scored, in words.
         split: train, val or test.
         data: Digest of the ids and pixels of what was scored; empty where it is not known.
+        tolerance: Of the surface Dice, in pixels; None where it is not known.
         checkpoints: Whose predictions were scored.
         decision: How probabilities became labels, in words; empty where it is not known.
         classes: Their names.
@@ -41,6 +42,7 @@ class Reported:
     scored: str
     split: str
     data: str
+    tolerance: float | None
     checkpoints: tuple[str, ...]
     decision: str
     classes: tuple[str, ...]
@@ -97,6 +99,7 @@ def read_report(folder: Path) -> Reported:
             scored=str(stored["scored"]),
             split=str(stored["split"]),
             data=str(stored.get("data") or ""),
+            tolerance=None if (tolerance := stored.get("tolerance")) is None else float(tolerance),
             checkpoints=tuple(map(str, stored["checkpoints"])),
             decision=str(stored.get("identity", {}).get("Checkpoint", {}).get("decision") or ""),
             classes=tuple(map(str, stored["classes"])),
