@@ -33,6 +33,7 @@ def write_run(
         "config": config,
         "train": ["t"],
         "pictured": [],
+        "masks": {},
     } | given
     folder = run / report
     (folder / "pictures").mkdir(parents=True)
@@ -50,10 +51,11 @@ def write_run(
     (folder / "scores.json").write_text(json.dumps(stored))
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "group", "height", "width", "iou", "iou/lesion", *surfaces, "picture"])
+        writer.writerow(["id", "group", "height", "width", "iou", "iou/lesion", *surfaces, "picture", "truth"])
         for number, (key, value) in enumerate(values.items()):
             picture = f"{number}.png" if key in given["pictured"] else ""  # type: ignore[operator]
-            writer.writerow([key, "", 40, 48, value, "" if number == 1 else value, *[value] * len(surfaces), picture])
+            scored = [value, "" if number == 1 else value, *[value] * len(surfaces)]
+            writer.writerow([key, "", 40, 48, *scored, picture, given["masks"].get(key, "same")])  # type: ignore[attr-defined]
             if picture:
                 Image.fromarray(np.full((30, 120, 3), 10 * number, np.uint8)).save(folder / "pictures" / picture)
     return run
@@ -153,6 +155,24 @@ def test_what_makes_a_comparison_doubtful_is_said_loudly(
     text = capsys.readouterr().out
     assert "warning: " in text and warned in text
     assert "Read this first" in Path("out/compare.html").read_text()
+
+
+def test_images_whose_masks_have_changed_are_named(run: Run, capsys: Capture) -> None:
+    write_run(Path("a"), BEFORE | {"only-a": 0.9}, masks={"only-a": "x", "03": "before"})
+    write_run(Path("b"), AFTER, masks={"03": "after"})
+    assert run("compare", "a", "b") == 0
+    assert "1 image has another mask in one report than in another: 03; report all" in capsys.readouterr().out
+
+
+def test_masks_that_are_the_same_or_not_known_are_no_doubt(run: Run, capsys: Capture) -> None:
+    write_run(Path("a"), BEFORE)
+    write_run(Path("b"), AFTER)
+    older = write_run(Path("older"), AFTER, masks=dict.fromkeys(BEFORE, ""))
+    oldest = write_run(Path("oldest"), AFTER)
+    (images,) = oldest.glob("*/images.csv")
+    images.write_text(images.read_text().replace("picture,truth", "picture,x"))
+    assert run("compare", "a", "b", older, oldest) == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_surfaces_are_not_compared_at_different_tolerances(run: Run, capsys: Capture) -> None:

@@ -97,7 +97,7 @@ def compared(reports: Sequence[Reported], score: str) -> Comparison:
         ids=tuple(ids),
         left_out=tuple(left_out),
         differences=tuple(differences(first, report, ids) for report in reports[1:]),
-        warnings=tuple(warnings(reports, names, len(ids), list(left_out))),
+        warnings=tuple(warnings(reports, names, ids, list(left_out))),
         settings=settings(reports),
     )
 

@@ -134,10 +134,13 @@ def _write_scores(
 def _write_tables(out: Path, summary: Summary, drawn: Sequence[str]) -> None:
     columns = list(summary.rows[0])
     rows = [
-        [image.id, image.group, *image.size, *row.values(), _file(drawn, image.id) if image.id in drawn else None]
+        [
+            *(image.id, image.group, *image.size, *row.values()),
+            *(_file(drawn, image.id) if image.id in drawn else None, image.truth),
+        ]
         for image, row in zip(summary.images, summary.rows, strict=True)
     ]
-    _write_csv(out / IMAGES, ["id", "group", "height", "width", *columns, "picture"], rows)
+    _write_csv(out / IMAGES, ["id", "group", "height", "width", *columns, "picture", "truth"], rows)
     names = summary.classes.names
     confusion = np.sum([image.confusion for image in summary.images], axis=0).tolist()
     _write_csv(

@@ -34,6 +34,7 @@ class Reported:
         ids: Of the N images.
         groups: Of each image; empty where it has none.
         sizes: (height, width) of each image.
+        truths: Digest of the mask of each image; empty where it is not known.
         values: Score -> (N,) float64, the values of the images; NaN where undefined.
         pictures: Image -> its picture, where the report drew one.
     """
@@ -50,6 +51,7 @@ class Reported:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
+    truths: tuple[str, ...]
     values: dict[str, NDArray[np.float64]]
     pictures: dict[str, Path]
 
@@ -107,6 +109,7 @@ def read_report(folder: Path) -> Reported:
             ids=tuple(row["id"] for row in rows),
             groups=tuple(row["group"] for row in rows),
             sizes=tuple((int(row["height"]), int(row["width"])) for row in rows),
+            truths=tuple(row.get("truth") or "" for row in rows),
             values={
                 name: np.array([_number(row[name]) for row in rows]) for name in scores if rows and name in rows[0]
             },
