@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +50,7 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
     if held and _is_first_process():
         raise InputError(
             f"--run_folder {folder} holds a run already ({held[0]}); give another folder, or go on with this run: "
-            f"--ckpt_path {folder / FOLDER / 'last.ckpt'}"
+            f"--ckpt_path {shlex.quote(str(folder / FOLDER / 'last.ckpt'))}"
         )
     return folder
 

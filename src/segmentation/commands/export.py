@@ -1,5 +1,6 @@
 """``export``: a checkpoint as one ONNX file, which is kept if it answers as the checkpoint does."""
 
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -79,7 +80,8 @@ def export(
     files = checkpoints_of(ckpt_path)
     if len(files) > 1:
         raise InputError(
-            f"{ckpt_path} is a cross-validation of {len(files)} folds; export each by itself, such as --ckpt_path {files[0]}, "
+            f"{ckpt_path} is a cross-validation of {len(files)} folds; export each by itself, such as "
+            f"--ckpt_path {shlex.quote(str(files[0]))}, "
             "and give predict all files as --onnx"
         )
     module = load_module(files[0])

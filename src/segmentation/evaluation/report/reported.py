@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,9 @@ def find_report(path: Path) -> Path:
             return max(made, key=lambda folder: (folder / SCORES).stat().st_mtime)
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folders of reports or runs")
-    raise InputError(f"{path} holds no report; make one: python -m segmentation report --ckpt_path {path}")
+    raise InputError(
+        f"{path} holds no report; make one: python -m segmentation report --ckpt_path {shlex.quote(str(path))}"
+    )
 
 
 def read_report(folder: Path) -> Reported:
