@@ -187,8 +187,8 @@ def test_a_command_that_was_stopped_tells_what_it_leaves(
     assert run("fit", *synthetic, *quick, *sanity, "--run_folder", "early") == 128 + signal.SIGTERM
     assert "Stopped; nothing was learned yet" in caplog.text
     kill(2, signal.SIGTERM)
-    assert run("fit", *synthetic, *quick, "--run_folder", "mine") == 128 + signal.SIGTERM
-    assert "in mine/checkpoints/last.ckpt. Go on with the same command and --ckpt_path mine/ch" in caplog.text
+    assert run("fit", *synthetic, *quick, "--run_folder", "my run") == 128 + signal.SIGTERM
+    assert "in my run/checkpoints/last.ckpt. Go on with the same command and --ckpt_path 'my run/ch" in caplog.text
     caplog.clear()
     monkeypatch.setattr(cli, "Pictures", lambda _: Kill(0, signal.SIGTERM, validation=True))
     folder = shutil.copytree(trained, "copied")

@@ -1,6 +1,7 @@
 """fit, validate and test: LightningCLI with links from data to model, and a run folder."""
 
 import os
+import shlex
 import signal
 import sys
 from itertools import pairwise
@@ -96,7 +97,7 @@ def _with_file(args: list[str]) -> list[str]:
     if len(files) > 1:
         raise InputError(
             f"{ckpt_path} is a cross-validation and {args[0]} scores one checkpoint; for all folds: "
-            f"python -m segmentation report --ckpt_path {ckpt_path}"
+            f"python -m segmentation report --ckpt_path {shlex.quote(ckpt_path)}"
         )
     return [*args, f"--ckpt_path={files[0]}"]  # the last one counts
 
@@ -300,11 +301,12 @@ class SegmentationCLI(LightningCLI):
         )
         if path:
             shown = os.path.relpath(path)
+            given = f"--ckpt_path {shlex.quote(shown)}"
             rank_zero_info(
                 f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
                 f"{kind} checkpoint: {shown}\n"
-                f"  python -m segmentation test --ckpt_path {shown}\n"
-                f"  python -m segmentation predict IMAGES --ckpt_path {shown} --out predictions"
+                f"  python -m segmentation test {given}\n"
+                f"  python -m segmentation predict IMAGES {given} --out predictions"
             )
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -322,7 +324,7 @@ class SegmentationCLI(LightningCLI):
         last = os.path.relpath(self.folder / FOLDER / "last.ckpt")
         if not Path(last).is_file():
             return "nothing was learned yet"
-        return f"what was learned is in {last}. Go on with the same command and --ckpt_path {last}"
+        return f"what was learned is in {last}. Go on with the same command and --ckpt_path {shlex.quote(last)}"
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores

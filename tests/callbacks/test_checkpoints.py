@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from segmentation.callbacks.checkpoints import AtomicCheckpointIO
+from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from segmentation.errors import InputError
 
 
@@ -66,6 +66,11 @@ def test_last_is_written_every_n_steps_and_best_by_the_monitor(
     tiny_fit("--data.samples_per_epoch", 8, "--checkpoint.every_n_steps", 3, "--checkpoint.monitor", "val/loss")
     assert [step for name, step in written if name == "last.ckpt"] == [3, 4, 6, 8]
     assert next(step for name, step in written if name == "best.ckpt") == 4
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/iou/blossom", "max"), ("val/loss", "min")])
+def test_the_best_is_the_lowest_of_a_loss_alone(monitor: str, mode: str) -> None:
+    assert Checkpoints(monitor).mode == mode
 
 
 def test_an_unknown_monitor_names_the_known_ones(

@@ -46,10 +46,11 @@ def test_the_newest_run_is_used_and_a_better_one_is_named(tmp_path: Path) -> Non
     for path, score in zip(paths, (0.48, 0.79, 0.6, None), strict=True):
         path.parent.mkdir(parents=True)
         (path.parent.parent / "scores.json").write_text(
-            "{" if score is None else f'{{"iou": {score}, "loss": {score}}}'
+            "{" if score is None else f'{{"iou": {score}, "iou/blossom": {score}, "loss": {score}}}'
         )
     assert told(paths, "val/iou") == (
         f"Checkpoint: {paths[0]}, of the newest of 4 runs (iou 0.4800); {paths[1]} has the best iou, 0.7900"
     )
+    assert f"{paths[1]} has the best iou/blossom, 0.7900" in told(paths, "val/iou/blossom")
     assert told(paths, "val/loss") == f"Checkpoint: {paths[0]}, of the newest of 4 runs"
     assert told(paths[3:], "val/iou") == f"Checkpoint: {paths[3]}"

@@ -33,22 +33,29 @@ def write_run(
         "config": config,
         "train": ["t"],
         "pictured": [],
+        "masks": {},
     } | given
     folder = run / report
     (folder / "pictures").mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump(given["config"]))
     (run / "split.json").write_text(json.dumps({"train": given["train"], "val": [], "test": list(values)}))
+    surfaces = ["surface_dice", "surface_dice/lesion"] if "tolerance" in given else []
     mean = float(np.mean(list(values.values())))
-    scores = {name: {"value": mean, "low": mean - 0.01, "high": mean + 0.01} for name in ("iou", "iou/lesion", "ece")}
-    stored = {name: given[name] for name in ("scored", "split", "classes", "data")}
+    scores = {
+        name: {"value": mean, "low": mean - 0.01, "high": mean + 0.01}
+        for name in ("iou", "iou/lesion", "ece", *surfaces)
+    }
+    named = ("scored", "split", "classes", "data", "tolerance")
+    stored = {name: given[name] for name in named if name in given}
     stored |= {"checkpoints": [str(run / "checkpoints" / "best.ckpt")], "images": len(values), "scores": scores}
     (folder / "scores.json").write_text(json.dumps(stored))
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "group", "height", "width", "iou", "iou/lesion", "picture"])
+        writer.writerow(["id", "group", "height", "width", "iou", "iou/lesion", *surfaces, "picture", "truth"])
         for number, (key, value) in enumerate(values.items()):
             picture = f"{number}.png" if key in given["pictured"] else ""  # type: ignore[operator]
-            writer.writerow([key, "", 40, 48, value, "" if number == 1 else value, picture])
+            scored = [value, "" if number == 1 else value, *[value] * len(surfaces)]
+            writer.writerow([key, "", 40, 48, *scored, picture, given["masks"].get(key, "same")])  # type: ignore[attr-defined]
             if picture:
                 Image.fromarray(np.full((30, 120, 3), 10 * number, np.uint8)).save(folder / "pictures" / picture)
     return run
@@ -148,6 +155,47 @@ def test_what_makes_a_comparison_doubtful_is_said_loudly(
     text = capsys.readouterr().out
     assert "warning: " in text and warned in text
     assert "Read this first" in Path("out/compare.html").read_text()
+
+
+def test_images_whose_masks_have_changed_are_named(run: Run, capsys: Capture) -> None:
+    write_run(Path("a"), BEFORE | {"only-a": 0.9}, masks={"only-a": "x", "03": "before"})
+    write_run(Path("b"), AFTER, masks={"03": "after"})
+    assert run("compare", "a", "b") == 0
+    assert "1 image has another mask in one report than in another: 03; report all" in capsys.readouterr().out
+
+
+def test_masks_that_are_the_same_or_not_known_are_no_doubt(run: Run, capsys: Capture) -> None:
+    write_run(Path("a"), BEFORE)
+    write_run(Path("b"), AFTER)
+    older = write_run(Path("older"), AFTER, masks=dict.fromkeys(BEFORE, ""))
+    oldest = write_run(Path("oldest"), AFTER)
+    (images,) = oldest.glob("*/images.csv")
+    images.write_text(images.read_text().replace("picture,truth", "picture,x"))
+    assert run("compare", "a", "b", older, oldest) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_surfaces_are_not_compared_at_different_tolerances(run: Run, capsys: Capture) -> None:
+    write_run(Path("a"), BEFORE, tolerance=2.0)
+    write_run(Path("b"), {key: value + 0.1 for key, value in BEFORE.items()}, tolerance=5.0)
+    assert run("compare", "a", "b", "--score", "surface_dice/lesion") == 1
+    told = "different tolerances (A 2, B 5)"
+    assert f"--score surface_dice/lesion: the reports took it at {told}" in capsys.readouterr().err
+    assert run("compare", "a", "b", "--out", "out") == 0
+    assert f"warning: the reports took the surface Dice at {told}" in capsys.readouterr().out
+    assert list(result()["comparisons"][0]["scores"]) == ["iou", "iou/lesion", "ece"]  # type: ignore[index]
+    assert "Surface Dice of lesion" not in Path("out/compare.html").read_text()
+
+
+@pytest.mark.parametrize("later", [{"tolerance": 2.0}, {"tolerance": None}])
+def test_surfaces_are_compared_at_one_tolerance_or_where_it_is_not_known(
+    run: Run, capsys: Capture, later: dict[str, object]
+) -> None:
+    write_run(Path("a"), BEFORE, tolerance=2.0)
+    write_run(Path("b"), {key: value + 0.1 for key, value in BEFORE.items()}, **later)
+    assert run("compare", "a", "b", "--score", "surface_dice") == 0
+    text = capsys.readouterr().out
+    assert "B is better: +0.100 surface_dice" in text and "warning" not in text
 
 
 def test_what_cannot_be_compared_is_refused_with_the_cure(run: Run, capsys: Capture) -> None:

@@ -124,11 +124,15 @@ def test_every_sample_is_scored_by_a_network_that_did_not_train_on_it(
     assert trained == []
 
 
-def test_the_folds_are_an_ensemble_for_predict(run: Run, config: str, trained: list[list[str]]) -> None:
-    assert run("crossval", "--config", config, *TINY, "--folds", 2, "--out", "two") == 0
+def test_the_folds_are_an_ensemble_for_predict(
+    run: Run, config: str, trained: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("crossval", "--config", config, *TINY, "--folds", 2, "--out", "two folds") == 0
+    told = capsys.readouterr().out
+    assert "predict IMAGES --ckpt_path 'two folds' --out" in told and "report --ckpt_path 'two folds'\n" in told
     assert [fold_of(command) for command in trained] == [0, 1]
     assert run("synthesize", "--out", "drawn", "--slices", 1, "--size", 48) == 0
-    assert run("predict", "drawn/images", "--ckpt_path", "two", "--out", "predictions") == 0
+    assert run("predict", "drawn/images", "--ckpt_path", "two folds", "--out", "predictions") == 0
     assert list(Path("predictions/labels").iterdir())
 
 

@@ -39,6 +39,7 @@ def test_its_scores_are_those_of_fit_and_everything_is_written(trained: Path, ru
     assert stored["classes"] == ["membrane", "cell"] and stored["images"] == 2
     assert sorted(row["id"] for row in rows) == ["slice-004", "slice-005"]
     assert [row["height"] for row in rows] == ["64", "64"]
+    assert len({row["truth"] for row in rows} - {""}) == 2
     assert float(rows[0][stored["main"]]) <= float(rows[1][stored["main"]])
     assert all((out / "pictures" / row["picture"]).is_file() for row in rows)
     names = {path.stem for path in (out / "plots").glob("*.png")}
@@ -57,7 +58,9 @@ def test_the_page_needs_nothing_beside_it(trained: Path, run: Run) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert page.count("<svg") == len(list(Path("r/plots").glob("*.png")))
     assert "currentColor" in page and "#010203" not in page
-    identity = json.loads(Path("r/scores.json").read_text())["identity"]
+    stored, _ = read(Path("r"))
+    assert stored["tolerance"] == 3
+    identity = stored["identity"]
     for facts in identity.values():
         assert all(text in page for text in facts if text.isidentifier())
     assert identity["Data"]["source"] == "SyntheticSource" and identity["Training"]["model.network"] == "Unet"

@@ -219,6 +219,14 @@ def test_a_training_that_steps_end_has_no_epochs_to_wait_for(space: SearchSpace)
     open_study(Path(), space, "val/iou", -1)
 
 
+@pytest.mark.parametrize("name", ["what?", "a%20b", "{b}", "{", "100%", "a#b", "a b"])
+def test_the_study_lies_in_its_folder_whatever_that_is_called(name: str, space: SearchSpace) -> None:
+    folder = Path("searches", name)
+    folder.mkdir(parents=True)
+    open_study(folder, space, "val/iou", 9)
+    assert (folder / "study.db").is_file() and list(Path("searches").iterdir()) == [folder]
+
+
 def test_what_a_killed_process_ran_is_drawn_again(space: SearchSpace) -> None:
     study = open_study(Path(), space, "val/iou", 9)
     first = study.ask(space.distributions)  # nobody holds it
@@ -329,6 +337,12 @@ def test_what_is_wrong_with_a_space_is_told_at_once(
 @pytest.fixture
 def config() -> list[str]:
     return ["--config", write("mine.yaml", CONFIG)]
+
+
+def test_a_class_named_like_a_loss_is_searched_for_its_most(args: list[str]) -> None:
+    fit = FitArguments([*args[:2], "--checkpoint.monitor", "val/iou/blossom"])
+    space = read_space(Path(args[-1]), fit)  # which may vary the loss
+    assert open_study(Path(), space, "val/iou/blossom", 9).direction.name == "MAXIMIZE"
 
 
 @pytest.mark.parametrize(

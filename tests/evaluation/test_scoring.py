@@ -72,6 +72,15 @@ def pixels_right(right: int, of: int = 10, group=None):
     return image_of([[1] * right + [0] * (of - right)], [[1] * of], group=group)
 
 
+def test_the_digest_of_the_truth_is_of_classes_and_ignored_pixels_alone():
+    labels = [[0, 1, 1]]
+    truth = image_of(labels, [[0, 1, IGNORED]]).truth
+    elsewhere = Classes(CELLS.names, ignore_index=9)
+    assert image_of([[1, 1, 1]], [[0, 1, 9]], 0.7, elsewhere).truth == truth
+    for changed in ([[1, 1, IGNORED]], [[0, 1, 0]], [[0], [1], [IGNORED]]):
+        assert image_of(np.reshape(labels, np.shape(changed)), changed).truth != truth
+
+
 def test_the_counts_of_an_image_by_hand():
     positive = np.array([[0.0, 1 / 256, 0.62], [0.95, 1.0, 0.3]], np.float32)
     mask = np.array([[0, 1, 1], [0, 1, IGNORED]], np.uint8)

@@ -23,6 +23,8 @@ def test_the_best_is_complete_and_the_lowest_of_losses() -> None:
     assert best is not None and best.number == 3
     best = best_of(TRIED, "val/loss")
     assert best is not None and best.number == 0
+    best = best_of(TRIED, "val/iou/blossom")
+    assert best is not None and best.number == 3
     assert best_of(TRIED[1:3], "val/iou") is None
 
 
@@ -43,6 +45,13 @@ def test_the_plot_shows_the_best_and_those_stopped_early() -> None:
     assert both.shape == complete.shape and (both != complete).any()
     red = (both[..., 0] > 200) & (both[..., 1] < 100) & (both[..., 2] < 110)
     assert red.sum() > 300  # a star in the history and one along each argument
+
+
+def test_the_plot_does_not_take_a_class_for_a_loss() -> None:
+    for monitor in ("val/iou/blissum", "val/iou/blossom"):
+        draw(TRIED, {"model.lr"}, monitor, Path(f"{monitor[-7:]}.png"))
+    drawn = [_pixels(f"{name}.png")[:, 100:] for name in ("blissum", "blossom")]  # right of the title of the axis
+    assert (drawn[0] == drawn[1]).all()
 
 
 def _pixels(name: str) -> Any:

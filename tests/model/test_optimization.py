@@ -151,6 +151,10 @@ def test_plateau_is_stepped_by_the_module_alone():
     assert schedule == {"reduce_on_plateau": False, "interval": "epoch"}
     assert isinstance(scheduler, ReduceLROnPlateau)
     assert scheduler.mode == "min"
+    options = {"monitor": "val/iou/blossom"}
+    assert (
+        build_schedule("plateau", torch.optim.SGD(parameters(), lr=1.0), 100, 0.0, options)["scheduler"].mode == "max"
+    )
 
 
 def test_plateau_looks_at_the_validation_loss_unless_told_otherwise():

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmentation.callbacks.interrupt import StopRequest
 from segmentation.errors import InputError
+from segmentation.metrics.direction import lower_is_better
 
 FOLDER = "checkpoints"
 
@@ -36,7 +37,7 @@ class Checkpoints(ModelCheckpoint):
     def __init__(self, monitor: str = "val/iou", every_n_steps: int | None = None) -> None:
         super().__init__(
             monitor=monitor,
-            mode="min" if "loss" in monitor else "max",
+            mode="min" if lower_is_better(monitor) else "max",
             filename="best",
             auto_insert_metric_name=False,
             save_on_train_epoch_end=False,

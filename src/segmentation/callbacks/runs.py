@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
+from segmentation.metrics.direction import lower_is_better
 
 ROOT = "runs"
 CONFIG = "config.yaml"
@@ -48,7 +50,7 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
     if held and _is_first_process():
         raise InputError(
             f"--run_folder {folder} holds a run already ({held[0]}); give another folder, or go on with this run: "
-            f"--ckpt_path {folder / FOLDER / 'last.ckpt'}"
+            f"--ckpt_path {shlex.quote(str(folder / FOLDER / 'last.ckpt'))}"
         )
     return folder
 
@@ -122,7 +124,7 @@ def told(checkpoints: list[Path], monitor: str) -> str:
     """
     name = monitor.removeprefix("val/")
     scores = {path: _stored_score(run_of(path), name) for path in checkpoints}
-    sign = -1 if "loss" in name else 1
+    sign = -1 if lower_is_better(name) else 1
     best = max(checkpoints, key=lambda path: -math.inf if scores[path] is None else sign * (scores[path] or 0))
     text = f"Checkpoint: {checkpoints[0]}"
     if len(checkpoints) == 1:

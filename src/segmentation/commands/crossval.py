@@ -75,13 +75,14 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
     }
     write_scores(scores, about, out)
     Console().print(fold_table(scores, f"{count} folds, each scored on the samples that it did not train on"))
+    given = f"--ckpt_path {shlex.quote(str(out))}"
     print(
         "Each fold's checkpoint and threshold were chosen on the samples that it is scored on, so that the scores are a "
         "little better than those of new images will be.\n"
         f"Scores: {out}/crossval.json, {out}/crossval.csv\n"
         f"Report: {out}/report/report.html\n"
-        f"  python -m segmentation predict IMAGES --ckpt_path {out} --out predictions\n"
-        f"  python -m segmentation report --ckpt_path {out}"
+        f"  python -m segmentation predict IMAGES {given} --out predictions\n"
+        f"  python -m segmentation report {given}"
     )
     return 0
 

@@ -1,5 +1,6 @@
 """``export``: a checkpoint as one ONNX file, which is kept if it answers as the checkpoint does."""
 
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from segmentation.commands.out_file import check_out
 from segmentation.data.inputs import find_jobs
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
@@ -70,11 +72,14 @@ def export(
         InputError: For anything that the user can mend; for a network that ONNX cannot express; for a file that does not
             answer as the checkpoint, which is not kept.
     """
-    _check_out(out, overwrite)
+    if out.suffix != ".onnx":
+        raise InputError(f"--out is {out}; give the name of a file that ends in .onnx, such as model.onnx")
+    check_out(out, overwrite=overwrite)
     files = checkpoints_of(ckpt_path)
     if len(files) > 1:
         raise InputError(
-            f"{ckpt_path} is a cross-validation of {len(files)} folds; export each by itself, such as --ckpt_path {files[0]}, "
+            f"{ckpt_path} is a cross-validation of {len(files)} folds; export each by itself, such as "
+            f"--ckpt_path {shlex.quote(str(files[0]))}, "
             "and give predict all files as --onnx"
         )
     module = load_module(files[0])
@@ -97,7 +102,7 @@ def export(
             soft_wrap=True,
         )
     temporary = out.with_name(f".{out.name}.tmp")
-    _make_folder(out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         written, parity = _written(module, temporary, precision, (calibration, tried), examples, console)
         temporary.replace(out)
@@ -126,22 +131,6 @@ def _written(
             raise
         console.print(f"{error}; once more, with more layers in float32", soft_wrap=True)
     return _written(module, path, precision, tiles, examples, console, limits[1:])
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    if out.suffix != ".onnx":
-        raise InputError(f"--out is {out}; give the name of a file that ends in .onnx, such as model.onnx")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder; give a file in it, such as {out / 'model.onnx'}")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; nothing overwritten. Give another --out, or --overwrite")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror or error}); give another --out") from error
 
 
 def _scored(file: Path, config: Path | None) -> Scored:

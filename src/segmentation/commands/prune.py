@@ -1,11 +1,13 @@
 """``prune``: a checkpoint with fewer channels, to be fine-tuned."""
 
+import shlex
 from copy import deepcopy
 from pathlib import Path
 
 from segmentation.callbacks.checkpoints import AtomicCheckpointIO
 from segmentation.callbacks.runs import config_beside
 from segmentation.commands.networks import multiplications
+from segmentation.commands.out_file import check_out
 from segmentation.errors import InputError
 from segmentation.model.checkpoint import checkpoint_of, read_checkpoint
 from segmentation.model.module import SegmentationModule
@@ -43,8 +45,7 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     path = checkpoint_of(ckpt_path)
     if out.suffix != ".ckpt":
         raise InputError(f"--out is {out}; give the name of a checkpoint, such as {out.with_suffix('.ckpt')}")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; nothing overwritten. Give another --out, or --overwrite")
+    check_out(out, overwrite=overwrite)
     checkpoint, module = read_checkpoint(path), load_module(path)
     before = _counts(module)
     widths = prune_channels(module.network, module.hparams["in_channels"], share)
@@ -53,12 +54,13 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     pruned["hyper_parameters"] = stored | {"widths": (stored.get("widths") or {}) | widths}
     AtomicCheckpointIO().save_checkpoint(pruned, out)
     after, side = _counts(module), module.network.fixed or SIZE
+    given = shlex.join(["--config", str(config_beside(path) or "CONFIG"), "--initial_weights", str(out)])
     print(
         f"Pruned: {len(widths)} layers keep {1 - share:.0%} of their channels, rounded up to {MULTIPLE}\n"
         f"  million parameters {before[0]:.2f} -> {after[0]:.2f}, "
         f"GMAC at {side}x{side} {before[1]:.2f} -> {after[1]:.2f}\n"
         f"Checkpoint: {out}; its scores are low until it is fine-tuned:\n"
-        f"  python -m segmentation fit --config {config_beside(path) or 'CONFIG'} --initial_weights {out}"
+        f"  python -m segmentation fit {given}"
     )
 
 

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.errors import InputError, nearest, nearest_option
+from segmentation.metrics.direction import is_loss
 
 SCORED_ON = (
     *("data.source", "data.split_file", "data.folds", "data.fold", "data.val_fraction", "data.test_fraction"),
@@ -141,7 +142,7 @@ def _parameter(
         raise InputError("a part of an argument that is varied as a whole; leave out one of them")
     if name.startswith(SCORED_ON):
         raise InputError("with it the trials are scored on other samples or by another score; leave it out")
-    if name.startswith(LOSS) and "loss" in asked.resolved.checkpoint.monitor:
+    if name.startswith(LOSS) and is_loss(asked.resolved.checkpoint.monitor):
         raise InputError(
             "the loss itself is the score (checkpoint.monitor), and its smallest shares have the smallest loss; "
             "score by val/iou, val/dice or val/v_rand"

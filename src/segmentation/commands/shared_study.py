@@ -8,11 +8,13 @@ from typing import Literal
 import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import URL
 
 from segmentation.commands.fold_states import differences
 from segmentation.commands.search_space import SearchSpace
 from segmentation.errors import InputError
 from segmentation.evaluation.study import Tried
+from segmentation.metrics.direction import lower_is_better
 
 STUDY = "study.db"
 
@@ -46,13 +48,13 @@ def open_study(folder: Path, space: SearchSpace, monitor: str, epochs: int | Non
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = json.loads(json.dumps(space.arguments | {"space": space.given}))  # as the study gives it back
+    # escapes ? and % as a URL must, and the braces in which Optuna looks for fields
+    url = URL.create("sqlite", database=str(folder / STUDY)).render_as_string()
     with others_wait(folder):
         study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(
-                f"sqlite:///{folder / STUDY}", engine_kwargs={"connect_args": {"timeout": 60}}
-            ),
+            storage=optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}}),
             study_name="tune",
-            direction="minimize" if "loss" in monitor else "maximize",
+            direction="minimize" if lower_is_better(monitor) else "maximize",
             pruner=optuna.pruners.MedianPruner(NEVER_STOPPED, n_warmup_steps=max(0, epochs or 0) // WARM),
             load_if_exists=True,
         )

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.inference.classes import Classes
+from segmentation.data.digest import digest
+from segmentation.inference.classes import IGNORE_INDEX, Classes
 from segmentation.inference.decision import THRESHOLDS
 from segmentation.metrics import em as em_scores
 from segmentation.metrics.boundary import boundary_scores
@@ -24,6 +25,7 @@ class ImageScores:
         id: Of the sample.
         group: Of the sample, such as a patient; None without one.
         size: (H, W) in pixels.
+        truth: Digest of the true class indices; the same whatever value is ignored.
         confusion: (K, K) int64 pixels [truth, predicted] at the stored decision.
         bins: (256, 2) int64 pixels [probability of class 1, truth]; bin ``b`` holds those greater than the first
             ``b`` of ``decision.THRESHOLDS`` and no more. None with more than two classes.
@@ -39,6 +41,7 @@ class ImageScores:
     id: str
     group: str | None
     size: tuple[int, int]
+    truth: str
     confusion: NDArray[np.int64]
     bins: NDArray[np.int64] | None
     reliability: NDArray[np.float64]
@@ -77,6 +80,7 @@ def score_image(
         id=id,
         group=group,
         size=(int(mask.shape[0]), int(mask.shape[1])),
+        truth=digest(np.where(known, mask, IGNORE_INDEX).astype(np.uint8)),
         confusion=_counted(truth, labels[known], len(classes), len(classes)),
         bins=_bins(probabilities[1][known], truth) if classes.binary else None,
         reliability=_reliability(probabilities.max(0)[known], probabilities.argmax(0)[known] == truth),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.report.drawing import BLUE, GREEN, INK, RED, STYLE, plain
+from segmentation.metrics.direction import lower_is_better
 
 COLUMNS = 3
 """Panels beside each other."""
@@ -45,7 +46,7 @@ class Tried:
 def best_of(tried: Sequence[Tried], monitor: str) -> Tried | None:
     """The complete trial with the best score, the lowest where it is a loss; None without any."""
     complete = [trial for trial in tried if trial.state == "complete"]
-    places = (np.argmin if "loss" in monitor else np.argmax)(_scores(complete)) if complete else None
+    places = (np.argmin if lower_is_better(monitor) else np.argmax)(_scores(complete)) if complete else None
     return None if places is None else complete[int(places)]
 
 
@@ -95,7 +96,7 @@ def draw(tried: Sequence[Tried], logarithmic: Collection[str], monitor: str, pat
 def _history(axes: Axes, scored: Sequence[Tried], monitor: str) -> None:
     complete = [trial for trial in scored if trial.state == "complete"]
     pruned = [trial for trial in scored if trial.state == "pruned"]
-    reached = (np.minimum if "loss" in monitor else np.maximum).accumulate(_scores(complete))
+    reached = (np.minimum if lower_is_better(monitor) else np.maximum).accumulate(_scores(complete))
     axes.step([trial.number for trial in complete], reached, where="post", color=GREEN, label="best so far")
     _dots(axes, [trial.number for trial in complete], complete, label="complete")
     if pruned:
@@ -140,7 +141,7 @@ def _dots(axes: Axes, x: Sequence[float], trials: Sequence[Tried], label: str | 
 
 def _limit(axes: Axes, scored: Sequence[Tried], monitor: str) -> None:
     """Leave out scores so bad that the good ones could not be told apart."""
-    sign = -1 if "loss" in monitor else 1
+    sign = -1 if lower_is_better(monitor) else 1
     scores = sign * _scores(scored)
     best = float(scores.max())
     reach = min(best - float(scores.min()), 4 * (best - float(np.median(scores)))) or abs(best) or 1.0

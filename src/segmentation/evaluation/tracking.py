@@ -46,7 +46,7 @@ def log_report(report: Path, run: Path) -> None:
         logger.log_metrics({name: value for name, value in values.items() if value is not None})
         scores = [[name, *(score[end] for end in ("value", "low", "high"))] for name, score in stored["scores"].items()]
         logger.log_table(f"{place}/scores", columns=["score", "value", "low", "high"], data=scores)
-        logger.log_table(f"{place}/images", **_table(report / IMAGES, text={"id", "group", "picture"}))
+        logger.log_table(f"{place}/images", **_table(report / IMAGES, text={"id", "group", "picture", "truth"}))
         for folder in (PLOTS, PICTURES):
             files = sorted((report / folder).glob("*.png"))
             if files:

@@ -1,5 +1,6 @@
 """Whose arguments of the module count when there is a checkpoint: its own or the user's."""
 
+import shlex
 from typing import Any
 
 from jsonargparse import Namespace
@@ -59,5 +60,5 @@ def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: st
     if different:
         raise InputError(
             f"{', '.join(different)}, but a training that goes on keeps its optimizer; leave it out, or start a new training "
-            f"from these weights: --initial_weights {ckpt_path} without --ckpt_path"
+            f"from these weights: --initial_weights {shlex.quote(str(ckpt_path))} without --ckpt_path"
         )

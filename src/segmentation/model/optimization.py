@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from segmentation.errors import InputError, nearest
+from segmentation.metrics.direction import lower_is_better
 
 TORCH_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -136,7 +137,7 @@ def build_schedule(
     if name == "plateau":
         torch_options = {key: value for key, value in options.items() if key != "monitor"}
         monitor = options.get("monitor", MONITOR)
-        plateau = ReduceLROnPlateau(optimizer, mode="min" if "loss" in monitor else "max", **torch_options)
+        plateau = ReduceLROnPlateau(optimizer, mode="min" if lower_is_better(monitor) else "max", **torch_options)
         # stepped by the module: Lightning would step it after the checkpoint of the validation is written
         return {"scheduler": plateau, "reduce_on_plateau": False, "interval": "epoch"}
     if math.isinf(steps):

@@ -22,6 +22,7 @@ def reported(
         "scored": "test",
         "split": "test",
         "data": "",
+        "tolerance": None,
         "checkpoints": ("best.ckpt",),
         "decision": "",
         "classes": ("background", "lesion"),
@@ -29,6 +30,7 @@ def reported(
         "ids": ids,
         "groups": tuple(groups or [""] * len(values)),
         "sizes": ((4, 5),) * len(values),
+        "truths": ("",) * len(values),
         "values": {score: np.array(values, float)},
         "pictures": {},
     }

@@ -1,6 +1,7 @@
 """A folder -> the source that reads it, with every argument it needs."""
 
 import inspect
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _unique(root: Path) -> Layout:
         told = "".join(
             f"\n  {layout.seen}"
             + (f" in {layout.below}/" if layout.below and layout.below not in layout.seen else "")
-            + (f": check --root {root / layout.below}" if apart else "")
+            + (f": check --root {shlex.quote(str(root / layout.below))}" if apart else "")
             for layout in layouts[:10]
         )
         raise InputError(f"{root} can be read in {len(layouts)} ways:{told}\n{SETTLE[:1].upper()}{SETTLE[1:]}")
@@ -114,7 +115,7 @@ def _seen(root: Path, most: int = 4) -> str:
     told = [f"{len(names)} images in {folder or '.'}/" for folder, names in folders]
     beside = [path.name for path in root.absolute().parent.iterdir() if path.is_dir() and role(path.name) == "mask"]
     if beside and role(root.absolute().name) != "mask":
-        told.append(f"{beside[0]}/ lies beside it (check --root {root.parent} sees both)")
+        told.append(f"{beside[0]}/ lies beside it (check --root {shlex.quote(str(root.parent))} sees both)")
     return "".join(f"{part}, " for part in told)
 
 

@@ -1,5 +1,6 @@
 """Images and masks that go together by their names, in one folder, two, or many."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -285,7 +286,8 @@ class FolderSource(Source):
             "data.source.masks": mask or "FOLDER (null for images without labels)",
         }
         cures = [f"{setting}: {guesses[setting]}" for setting in sorted({pattern.setting for pattern in missing})]
-        return f"Set {', '.join(cures)}, or let python -m segmentation check --root {self.root} write a config"
+        root = shlex.quote(str(self.root))
+        return f"Set {', '.join(cures)}, or let python -m segmentation check --root {root} write a config"
 
 
 def _of_table(table: ClassTable, classes: Classes) -> MaskMeaning:

@@ -1,12 +1,12 @@
 """Two or more reports side by side: which images they share, what differs, and the verdict in words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from segmentation.errors import InputError, nearest
-from segmentation.evaluation.comparison.doubts import settings, warnings
+from segmentation.evaluation.comparison.doubts import settings, tolerances, warnings
 from segmentation.evaluation.comparison.paired import EQUAL, Difference, differences, image_differences, sign
 from segmentation.evaluation.report.reported import Reported
 
@@ -75,6 +75,13 @@ def compared(reports: Sequence[Reported], score: str) -> Comparison:
     if any(report.classes != first.classes for report in reports):
         told = "\n  ".join(f"{report.folder}: {list(report.classes)}" for report in reports)
         raise InputError(f"the reports are of different classes and cannot be compared:\n  {told}")
+    if told := tolerances(reports, names):
+        if _of_surfaces(score):
+            raise InputError(
+                f"--score {score}: the reports took it at different tolerances ({told}); report again with the same --tolerance"
+            )
+        reports = [_without_surfaces(report) for report in reports]
+        first = reports[0]
     known = [name for name in first.values if all(name in report.values for report in reports)]
     if score not in known:
         raise InputError(f"--score {score}: not every report has it for each image" + nearest(score, known))
@@ -90,7 +97,7 @@ def compared(reports: Sequence[Reported], score: str) -> Comparison:
         ids=tuple(ids),
         left_out=tuple(left_out),
         differences=tuple(differences(first, report, ids) for report in reports[1:]),
-        warnings=tuple(warnings(reports, names, len(ids), list(left_out))),
+        warnings=tuple(warnings(reports, names, ids, list(left_out))),
         settings=settings(reports),
     )
 
@@ -104,6 +111,17 @@ def common_ids(reports: Sequence[Reported]) -> list[str]:
     """The images that all reports have in the same size, in the order of the first."""
     sizes = [dict(zip(report.ids, report.sizes, strict=True)) for report in reports]
     return [key for key in reports[0].ids if all(other.get(key) == sizes[0][key] for other in sizes[1:])]
+
+
+def _of_surfaces(score: str) -> bool:
+    return score.split("/")[0] == "surface_dice"
+
+
+def _without_surfaces(report: Reported) -> Reported:
+    scores = {name: ends for name, ends in report.scores.items() if not _of_surfaces(name)}
+    return replace(
+        report, scores=scores, values={name: report.values[name] for name in scores if name in report.values}
+    )
 
 
 def verdict(name: str, difference: Difference) -> str:

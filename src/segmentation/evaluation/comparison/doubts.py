@@ -14,13 +14,15 @@ PLACES = ("allow_seen", "ckpt_path", "config", "dirpath", "default_root_dir", "r
 """Last parts of keys of a config that say where something lies, not what was done."""
 
 
-def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, left_out: Sequence[str]) -> Iterator[str]:
+def warnings(
+    reports: Sequence[Reported], names: Sequence[str], common: Sequence[str], left_out: Sequence[str]
+) -> Iterator[str]:
     """What a reader must know before he believes a comparison.
 
     Args:
         reports: That are compared.
         names: What they are called.
-        common: How many images all have.
+        common: The images that all have.
         left_out: The other images.
     """
     splits = [report.split for report in reports]
@@ -38,15 +40,25 @@ def warnings(reports: Sequence[Reported], names: Sequence[str], common: int, lef
     if all(ids is not None for ids in trained) and any(ids != trained[0] for ids in trained):
         told = ", ".join(f"{name} on {len(ids or ())}" for name, ids in zip(names, trained, strict=True))
         yield f"the checkpoints were trained on different samples ({told}): not only the method differs"
+    if told := tolerances(reports, names):
+        yield f"the reports took the surface Dice at different tolerances ({told}), so that it is left out: give the same --tolerance"
     if not left_out and len({report.data for report in reports} - {""}) > 1:
         yield "the images have the same names and sizes but other pixels: is this the same data set?"
+    if changed := _other_truth(reports, common):
+        counted = "1 image has" if len(changed) == 1 else f"{len(changed)} images have"
+        yield f"{counted} another mask in one report than in another: {_some(changed)}; report all of them on the same masks"
     if left_out:
         counted = "1 image is" if len(left_out) == 1 else f"{len(left_out)} images are"
-        examples = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         yield (
             f"{counted} not in all reports, or not in the same size, and left out of the paired differences of the "
-            f"{common} others: {examples}"
+            f"{len(common)} others: {_some(left_out)}"
         )
+
+
+def tolerances(reports: Sequence[Reported], names: Sequence[str]) -> str:
+    """Those of the surface Dice, in words; empty where they do not differ, as far as they are known."""
+    known = {name: one.tolerance for name, one in zip(names, reports, strict=True) if one.tolerance is not None}
+    return ", ".join(f"{name} {value:g}" for name, value in known.items()) if len(set(known.values())) > 1 else ""
 
 
 def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:
@@ -61,6 +73,16 @@ def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:
     rows = {"decision": tuple(report.decision for report in reports)}
     rows |= {key: tuple(config.get(key, "") for config in configs) for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+def _other_truth(reports: Sequence[Reported], common: Sequence[str]) -> list[str]:
+    """Those of the common images whose masks differ, as far as they are known."""
+    truths = [dict(zip(report.ids, report.truths, strict=True)) for report in reports]
+    return [key for key in common if len({of_report[key] for of_report in truths} - {""}) > 1]
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
 def _trained_on(report: Reported) -> set[str] | None:

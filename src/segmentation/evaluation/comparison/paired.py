@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from segmentation.evaluation.report.reported import Reported
+from segmentation.metrics.direction import lower_is_better
 
 RESAMPLES = 10_000
 LEVEL = 0.05
-
-LOWER_IS_BETTER = frozenset(
-    {"loss", "hd95", "ece", "objects_split", "objects_missed", "objects_merged", "objects_spurious"}
-)
-"""All other scores are better when they are higher."""
 
 EQUAL = 1e-9
 """A smaller difference is one of rounding."""
@@ -131,7 +127,7 @@ def image_differences(first: Reported, second: Reported, ids: Sequence[str], sco
 
 def sign(score: str) -> int:
     """1 when higher is better, -1 when lower is."""
-    return -1 if score.split("/")[0] in LOWER_IS_BETTER else 1
+    return -1 if lower_is_better(score) else 1
 
 
 def _units(report: Reported, ids: Sequence[str]) -> NDArray[np.intp]:

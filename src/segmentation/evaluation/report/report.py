@@ -67,7 +67,7 @@ def report(
         tolerance=tolerance,
         identity=facts,
     )
-    _write_scores(out / SCORES, scored, summary, name, facts)  # last: a report that has it is whole
+    _write_scores(out / SCORES, scored, summary, name, tolerance, facts)  # last: a report that has it is whole
     return summary.whole
 
 
@@ -105,7 +105,9 @@ def _file(ids: Sequence[str], key: str) -> str:
     return f"{ids.index(key) + 1:02d}.png"
 
 
-def _write_scores(path: Path, scored: Sequence[Scored], summary: Summary, name: str, facts: dict[str, Facts]) -> None:
+def _write_scores(
+    path: Path, scored: Sequence[Scored], summary: Summary, name: str, tolerance: float, facts: dict[str, Facts]
+) -> None:
     scores = {
         key: {
             end: None if math.isnan(value) else value for end, value in zip(("value", "low", "high"), ends, strict=True)
@@ -122,6 +124,7 @@ def _write_scores(path: Path, scored: Sequence[Scored], summary: Summary, name: 
         "resampled": summary.resampled,
         "main": summary.main,
         "data": data_digest(scored),
+        "tolerance": tolerance,
         "scores": scores,
         "identity": facts,
     }
@@ -131,10 +134,13 @@ def _write_scores(path: Path, scored: Sequence[Scored], summary: Summary, name: 
 def _write_tables(out: Path, summary: Summary, drawn: Sequence[str]) -> None:
     columns = list(summary.rows[0])
     rows = [
-        [image.id, image.group, *image.size, *row.values(), _file(drawn, image.id) if image.id in drawn else None]
+        [
+            *(image.id, image.group, *image.size, *row.values()),
+            *(_file(drawn, image.id) if image.id in drawn else None, image.truth),
+        ]
         for image, row in zip(summary.images, summary.rows, strict=True)
     ]
-    _write_csv(out / IMAGES, ["id", "group", "height", "width", *columns, "picture"], rows)
+    _write_csv(out / IMAGES, ["id", "group", "height", "width", *columns, "picture", "truth"], rows)
     names = summary.classes.names
     confusion = np.sum([image.confusion for image in summary.images], axis=0).tolist()
     _write_csv(

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Reported:
         scored: What was scored, in words.
         split: train, val or test.
         data: Digest of the ids and pixels of what was scored; empty where it is not known.
+        tolerance: Of the surface Dice, in pixels; None where it is not known.
         checkpoints: Whose predictions were scored.
         decision: How probabilities became labels, in words; empty where it is not known.
         classes: Their names.
@@ -33,6 +35,7 @@ class Reported:
         ids: Of the N images.
         groups: Of each image; empty where it has none.
         sizes: (height, width) of each image.
+        truths: Digest of the mask of each image; empty where it is not known.
         values: Score -> (N,) float64, the values of the images; NaN where undefined.
         pictures: Image -> its picture, where the report drew one.
     """
@@ -41,6 +44,7 @@ class Reported:
     scored: str
     split: str
     data: str
+    tolerance: float | None
     checkpoints: tuple[str, ...]
     decision: str
     classes: tuple[str, ...]
@@ -48,6 +52,7 @@ class Reported:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
+    truths: tuple[str, ...]
     values: dict[str, NDArray[np.float64]]
     pictures: dict[str, Path]
 
@@ -75,7 +80,9 @@ def find_report(path: Path) -> Path:
             return max(made, key=lambda folder: (folder / SCORES).stat().st_mtime)
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folders of reports or runs")
-    raise InputError(f"{path} holds no report; make one: python -m segmentation report --ckpt_path {path}")
+    raise InputError(
+        f"{path} holds no report; make one: python -m segmentation report --ckpt_path {shlex.quote(str(path))}"
+    )
 
 
 def read_report(folder: Path) -> Reported:
@@ -97,6 +104,7 @@ def read_report(folder: Path) -> Reported:
             scored=str(stored["scored"]),
             split=str(stored["split"]),
             data=str(stored.get("data") or ""),
+            tolerance=None if (tolerance := stored.get("tolerance")) is None else float(tolerance),
             checkpoints=tuple(map(str, stored["checkpoints"])),
             decision=str(stored.get("identity", {}).get("Checkpoint", {}).get("decision") or ""),
             classes=tuple(map(str, stored["classes"])),
@@ -104,6 +112,7 @@ def read_report(folder: Path) -> Reported:
             ids=tuple(row["id"] for row in rows),
             groups=tuple(row["group"] for row in rows),
             sizes=tuple((int(row["height"]), int(row["width"])) for row in rows),
+            truths=tuple(row.get("truth") or "" for row in rows),
             values={
                 name: np.array([_number(row[name]) for row in rows]) for name in scores if rows and name in rows[0]
             },
