@@ -175,7 +175,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
     monkeypatch.setattr("segmentation.commands.check.describe", lambda root: pytest.fail("read"))
     Path("file").touch()
     assert run("check", "--root", squares, "--out", "file/check") == 1
-    assert "file/check cannot be made (Not a directory); give another folder as --out" in capsys.readouterr().err
+    assert (
+        "file/check cannot be made or written (Not a directory); give another folder as --out"
+        in capsys.readouterr().err
+    )
 
 
 def test_masks_beside_the_wrong_image_are_a_warning(tmp_path: Path, run: Callable[..., int]) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.callbacks.runs import new_folder, run_of
 from segmentation.commands.networks import multiplications
+from segmentation.commands.out import check_folder
 from segmentation.errors import InputError, nearest
 from segmentation.evaluation.image_scores import score_image
 from segmentation.evaluation.measured import PICTURE, RESULT, TABLE, Latency, Measured, told, write
@@ -126,8 +127,7 @@ def _check(
     for way in ways or []:
         if way not in known:
             raise InputError(f"--ways {way!r} is unknown" + nearest(way, known))
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
+    check_folder(out)
 
 
 def _variants(paths: Sequence[Path]) -> dict[str, Variant]:

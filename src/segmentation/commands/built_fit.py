@@ -10,7 +10,7 @@ from lightning import Trainer
 
 from segmentation.callbacks.loggers import quieten
 from segmentation.cli import SegmentationCLI
-from segmentation.commands.out_file import check_out
+from segmentation.commands.out import check_files
 from segmentation.errors import InputError
 
 KEPT = (
@@ -89,7 +89,7 @@ def check_new(out: Path, overwrite: bool) -> None:
     """Raise InputError when the file cannot be written, is there already and must stay, or is to be no YAML file."""
     if out.suffix not in (".yaml", ".yml"):
         raise InputError(f"--out is {out}; give the name of a YAML file, such as {out.with_suffix('.yaml')}")
-    check_out(out, out.with_suffix(".png"), overwrite=overwrite)
+    check_files(out, out.with_suffix(".png"), overwrite=overwrite)
 
 
 def write_overlay(out: Path, content: dict[str, dict[str, float]], command: str, fit: Sequence[str]) -> None:

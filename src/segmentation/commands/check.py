@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.runs import ROOT, run_name
+from segmentation.commands.out import check_folder
 from segmentation.data.checking import values
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
@@ -76,12 +77,10 @@ def check(*, root: Path | None = None, config: Path | None = None, out: Path | N
     """
     if (root is None) == (config is None):
         raise InputError("give either --root FOLDER, a data set to recognise, or --config FILE, a config to check")
-    out = _new_folder(out, (root or config).absolute().stem if out is None else "")  # type: ignore[union-attr] # one is given
+    out = out or _free_folder((root or config).absolute().stem)  # type: ignore[union-attr] # one is given
+    check_folder(out)
     made = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)  # before all is read
-    except OSError as error:
-        raise InputError(f"{out} cannot be made ({error.strerror}); give another folder as --out") from error
+    out.mkdir(parents=True, exist_ok=True)
     try:
         report, reading = _of_folder(root, out / CONFIG) if root is not None else _of_config(config)  # type: ignore[arg-type] # one is given
     except InputError as error:
@@ -267,11 +266,7 @@ def _text_of(config: Path) -> str:
         raise InputError(f"--config {config} cannot be read ({error}); give a YAML file") from error
 
 
-def _new_folder(out: Path | None, name: str) -> Path:
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
-        return out
+def _free_folder(name: str) -> Path:
     number, folder = 1, Path(f"check-{name}")
     while folder.exists() and any(folder.iterdir()):
         number += 1

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder
+from segmentation.commands.out import check_folder
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
 from segmentation.evaluation.comparison.comparison import Comparison, compared
@@ -38,8 +39,7 @@ def compare(reports: list[str], *, out: Path | None = None, score: str = "iou", 
     Raises:
         InputError: For folders without a report, other classes, or no image in common.
     """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
+    check_folder(out)
     comparison = compared(_read(reports), score)
     out = new_folder(Path(), "compare-") if out is None else out
     try:

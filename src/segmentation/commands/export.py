@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from segmentation.commands.out_file import check_out
+from segmentation.commands.out import check_files
 from segmentation.data.inputs import find_jobs
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
@@ -74,7 +74,7 @@ def export(
     """
     if out.suffix != ".onnx":
         raise InputError(f"--out is {out}; give the name of a file that ends in .onnx, such as model.onnx")
-    check_out(out, overwrite=overwrite)
+    check_files(out, overwrite=overwrite)
     files = checkpoints_of(ckpt_path)
     if len(files) > 1:
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from segmentation.callbacks.checkpoints import AtomicCheckpointIO
 from segmentation.callbacks.runs import config_beside
 from segmentation.commands.networks import multiplications
-from segmentation.commands.out_file import check_out
+from segmentation.commands.out import check_files
 from segmentation.errors import InputError
 from segmentation.model.checkpoint import checkpoint_of, read_checkpoint
 from segmentation.model.module import SegmentationModule
@@ -45,7 +45,7 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     path = checkpoint_of(ckpt_path)
     if out.suffix != ".ckpt":
         raise InputError(f"--out is {out}; give the name of a checkpoint, such as {out.with_suffix('.ckpt')}")
-    check_out(out, overwrite=overwrite)
+    check_files(out, overwrite=overwrite)
     checkpoint, module = read_checkpoint(path), load_module(path)
     before = _counts(module)
     widths = prune_channels(module.network, module.hparams["in_channels"], share)

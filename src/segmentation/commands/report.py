@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segmentation.callbacks.runs import new_folder, run_of
+from segmentation.commands.out import check_folder
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
 from segmentation.evaluation.names import shown, title_of
@@ -67,8 +68,7 @@ def report(
     arguments = dict(locals())  # first, before there are others
     if worst < 0 or tolerance < 0:
         raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
+    check_folder(out)
     options = {name: arguments[name] for name in OPTIONS if arguments[name] is not None}
     scored = scored_of(ckpt_path, split, config, device, allow_seen, options, neighbour_weight)
     run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
