@@ -367,6 +367,14 @@ def test_a_stack_of_imagej_beyond_4_gb_keeps_all_slices_behind_one_page(
         pages(path)
 
 
+def test_a_file_of_nothing_but_a_thumbnail_is_one_image(tmp_path: Path) -> None:
+    path = tmp_path / "thumbnail.tif"
+    pixels = np.arange(72, dtype=np.uint8).reshape(9, 8)
+    tifffile.imwrite(path, pixels, subfiletype=1)
+    assert pages(path) == 1
+    np.testing.assert_array_equal(read_pixels(Part(path))[..., 0], pixels)
+
+
 def test_a_page_taken_out_of_a_stack_of_imagej_is_one_image(tmp_path: Path) -> None:
     path = tmp_path / "slice.tif"
     tifffile.imwrite(

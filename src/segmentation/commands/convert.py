@@ -81,10 +81,10 @@ def convert(
     if not samples:
         raise InputError("none of the samples has a mask; there is nothing to convert")
     _check_names(source.classes, to)
-    _check_out(out, images, masks)
+    _check_outside(out, images, masks)
     targets = [_target(sample, out, to) for sample in samples]
     _check_results(samples, targets, out, to, overwrite=overwrite)
-    channels = _check_samples(source, samples)
+    channels = _channels(source, _check_samples(source, samples))
     with _writing(out), Progress(*_COLUMNS) as progress:
         document = _Document(source)
         for sample, target in progress.track(list(zip(samples, targets, strict=True)), description="write"):
@@ -103,8 +103,8 @@ def convert(
         elif to == "coco":
             _write_json(out / "annotations.json", document.content())
         options = [*_write_split(source, samples, out), *_write_groups(samples, out)]
-    if source.in_channels != 3 or len(channels - {3, 4}) == len(channels) == 1:  # an opaque alpha counts for nothing
-        options += ["--data.source.in_channels", str(channels.pop() if source.in_channels == 3 else source.in_channels)]
+    if channels != 3:
+        options += ["--data.source.in_channels", str(channels)]
     _tell(source, samples, out, to, options)
 
 
@@ -152,7 +152,7 @@ def _check_names(classes: Classes, to: Form) -> None:
         )
 
 
-def _check_out(out: Path, *inputs: str | None) -> None:
+def _check_outside(out: Path, *inputs: str | None) -> None:
     """Files in the folder of the images would be images of the data set from then on."""
     for text in inputs:
         if text is not None and Path(text).resolve() in (out.resolve(), *out.resolve().parents):
@@ -226,6 +226,13 @@ def _check_samples(source: Source, samples: list[Sample]) -> set[int]:
         values = [error for error in faults if isinstance(error, UnknownValuesError)]
         raise DataError([*unknown_values(values), *grouped(error for error in faults if error not in values)])
     return channels
+
+
+def _channels(source: Source, found: set[int]) -> int:
+    """What ``in_channels`` must say: a source that has its default of 3 may have read grey images."""
+    if source.in_channels == 3 and len(found) == 1 and not found <= {3, 4}:  # an opaque alpha counts for nothing
+        return found.pop()
+    return source.in_channels
 
 
 def _write_image(source: Source, sample: Sample, path: Path) -> None:

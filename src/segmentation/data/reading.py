@@ -147,7 +147,7 @@ def page_of(file: tifffile.TiffFile, part: Part) -> tuple[tifffile.TiffPage, int
             )
         behind = count > len(file.pages)
         return file.pages[0 if behind else part.page].aspage(), part.page if behind else 0
-    whole = _images(file) if count == len(file.pages) else []
+    whole = [0] if count == 1 else _images(file) if count == len(file.pages) else []
     if len(whole) != 1:
         raise FileError(
             part.path,
