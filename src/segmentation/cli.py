@@ -40,6 +40,7 @@ from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import default_precision, usable_precision
+from segmentation.typed import typed
 
 known_sources()  # imported, a source is known to the command line by the name of its class
 
@@ -97,7 +98,7 @@ def _with_file(args: list[str]) -> list[str]:
     if len(files) > 1:
         raise InputError(
             f"{ckpt_path} is a cross-validation and {args[0]} scores one checkpoint; for all folds: "
-            f"python -m segmentation report --ckpt_path {shlex.quote(ckpt_path)}"
+            f"{typed('report', ckpt_path=ckpt_path)}"
         )
     return [*args, f"--ckpt_path={files[0]}"]  # the last one counts
 
@@ -301,12 +302,11 @@ class SegmentationCLI(LightningCLI):
         )
         if path:
             shown = os.path.relpath(path)
-            given = f"--ckpt_path {shlex.quote(shown)}"
             rank_zero_info(
                 f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
                 f"{kind} checkpoint: {shown}\n"
-                f"  python -m segmentation test {given}\n"
-                f"  python -m segmentation predict IMAGES {given} --out predictions"
+                f"  {typed('test', ckpt_path=shown)}\n"
+                f"  {typed('predict', 'IMAGES', ckpt_path=shown, out='predictions')}"
             )
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -81,7 +81,7 @@ def test_a_crop_that_never_fits_is_said(run: Run, synthetic, quick, capsys, memo
 
 
 def test_other_errors_are_not_taken_for_a_full_memory(run: Run, synthetic, quick, capsys) -> None:
-    assert run("find_batch_size", *synthetic, *quick, "--out", "size.yaml", "--max", 1) == 1
-    assert "--max is 1; give 2 or more" in capsys.readouterr().err
+    assert run("find_batch_size", *synthetic, *quick, "--out", "size.yaml", "--max", 3) == 1
+    assert "--max is 3; give 4 or more" in capsys.readouterr().err
     assert run("find_batch_size", *synthetic, *quick, "--out", "size.yaml", "--data.fold", 9) == 1
     assert "fold" in capsys.readouterr().err

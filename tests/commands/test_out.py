@@ -36,6 +36,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(
         ("benchmark", ("--ckpt_path", "nowhere")),
         ("compare", ("a", "b")),
         ("check", ("--root", "nowhere")),
+        ("synthesize", ()),
     ],
 )
 def test_so_is_a_folder_of_results(

@@ -1,6 +1,5 @@
 """What a ``fit`` would train, built but not run, for commands that look for one of its arguments."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from segmentation.callbacks.loggers import quieten
 from segmentation.cli import SegmentationCLI
 from segmentation.commands.out import check_files
 from segmentation.errors import InputError
+from segmentation.typed import typed
 
 KEPT = (
     *("accelerator", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
@@ -102,6 +102,6 @@ def write_overlay(out: Path, content: dict[str, dict[str, float]], command: str,
         fit: The arguments of ``fit`` that it was given.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# found by: python -m segmentation {command} {shlex.join(fit)}\n"
+    head = f"# found by: {typed(command, *fit)}\n"
     out.write_text(head + yaml.safe_dump(content), encoding="utf-8")
-    print(f"Config: {out}\n  python -m segmentation fit {shlex.join([*fit, '--config', str(out)])}")
+    print(f"Config: {out}\n  {typed('fit', *fit, config=out)}")

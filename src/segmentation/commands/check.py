@@ -1,6 +1,5 @@
 """``check``: what a data set holds, what is wrong with it, and the config that fits it, before anything is trained."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from json import dumps
@@ -30,6 +29,7 @@ from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
 from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
 from segmentation.evaluation.html import percent
+from segmentation.typed import typed
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
 
@@ -125,14 +125,14 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     data = SegmentationDataModule(source, **splitting)
     runs = f"{ROOT}/{run_name([str(config)], '')}"
     numbered = arguments.get("mask_values") == "objects"
-    counted = ["--write", "labels,objects", "--instances", "watershed"] if numbered else []
+    counted = {"write": "labels,objects", "instances": "watershed"} if numbered else {}
     commands = (
-        _command("fit", "--config", str(config)),
-        _command("test", "--ckpt_path", runs),
-        _command("predict", "IMAGES", "--ckpt_path", runs, "--out", "predictions", *counted),
+        typed("fit", config=config),
+        typed("test", ckpt_path=runs),
+        typed("predict", "IMAGES", ckpt_path=runs, out="predictions", **counted),
     )
     head = [
-        f"Written by `{_command('check', '--root', str(root))}` for {facts.count} labelled samples.",
+        f"Written by `{typed('check', root=root)}` for {facts.count} labelled samples.",
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
@@ -151,7 +151,7 @@ def _of_config(config: Path) -> tuple[Report, _Reading | None]:
     report = replace(
         report,
         classes=data.source.classes,
-        commands=(_command("fit", "--config", str(config)),),
+        commands=(typed("fit", config=config),),
     )
     if not reading.records:
         return replace(report, problems=tuple(reading.problems or [_nothing(reading)])), reading
@@ -249,10 +249,6 @@ def _built(config: Path) -> SegmentationDataModule:
     linked = {"classes": data.classes, "in_channels": data.in_channels, "encoder_weights": None}
     SegmentationModule(**(arguments.model.as_dict() | linked))
     return data
-
-
-def _command(*words: str) -> str:
-    return shlex.join(["python", "-m", "segmentation", *words])
 
 
 def _nothing(reading: _Reading) -> Problem:

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from segmentation.data.sources.labelme import BACKGROUNDS, IGNORED
 from segmentation.data.splits import write_split
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
+from segmentation.typed import typed
 
 Form = Literal["masks", "coco", "labelme"]
 
@@ -372,7 +372,7 @@ def _tell(source: Source, samples: list[Sample], out: Path, to: Form, options: l
         "coco": ("CocoSource", f"{out}/images and {out}/annotations.json"),
         "labelme": ("LabelmeSource", f"JSON files beside the images in {out}"),
     }[to]
-    words = ["python", "-m", "segmentation", "fit", "--data.source", kind, "--data.source.root", str(out)]
+    words = ["fit", "--data.source", kind, "--data.source.root", out]
     if to == "masks" and not any(name.lower() in NOT_CLASSES for name in classes.names):
         words += ["--data.source.classes", "classes.json"]
     elif to != "coco":
@@ -385,4 +385,4 @@ def _tell(source: Source, samples: list[Sample], out: Path, to: Form, options: l
     print(f"{len(samples)} samples of the classes {', '.join(classes.names)}: {written}")
     if to != "masks" and classes.names[0] != BACKGROUND:
         print(f"Class 0, {classes.names[0]}, has no outlines and comes back as {BACKGROUND}.")
-    print(f"  {shlex.join([*words, *options])}")
+    print(f"  {typed(*words, *options)}")

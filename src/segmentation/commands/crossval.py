@@ -1,7 +1,6 @@
 """``crossval``: every fold of a data set in one command, the scores over all samples, and an ensemble."""
 
 import json
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from segmentation.evaluation.report.report import report
 from segmentation.evaluation.report.reported import read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.checkpoint import BEST
+from segmentation.typed import typed
 
 FIT = (sys.executable, "-m", "segmentation", "fit")
 
@@ -53,7 +53,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
     if count < 2:
         raise InputError(f"--folds is {count}; give 2 or more")
     gpus = _devices(devices)
-    command = _typed(fit, folds, out, devices)
+    command = typed("crossval", *fit, folds=folds, out=out, devices=devices)
     out = asked.parent / "crossval" if out is None else out
     folders = [out / f"fold{fold}" for fold in range(count)]
     states = states_of(folders, asked)
@@ -75,14 +75,13 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
     }
     write_scores(scores, about, out)
     Console().print(fold_table(scores, f"{count} folds, each scored on the samples that it did not train on"))
-    given = f"--ckpt_path {shlex.quote(str(out))}"
     print(
         "Each fold's checkpoint and threshold were chosen on the samples that it is scored on, so that the scores are a "
         "little better than those of new images will be.\n"
         f"Scores: {out}/crossval.json, {out}/crossval.csv\n"
         f"Report: {out}/report/report.html\n"
-        f"  python -m segmentation predict IMAGES {given} --out predictions\n"
-        f"  python -m segmentation report {given}"
+        f"  {typed('predict', 'IMAGES', ckpt_path=out, out='predictions')}\n"
+        f"  {typed('report', ckpt_path=out)}"
     )
     return 0
 
@@ -159,9 +158,3 @@ def _pooled(
     if tracking.project_of(out) is not None:
         tracking.log_report(made, out)
     return scores
-
-
-def _typed(fit: Sequence[str], folds: int | None, out: Path | None, devices: str | None) -> str:
-    own = {"folds": folds, "out": out, "devices": devices}
-    words = [word for name, value in own.items() if value is not None for word in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "segmentation", "crossval", *fit, *words])

@@ -22,14 +22,14 @@ def find_batch_size(*fit: str, out: Path, max: int = 256, overwrite: bool = Fals
     Args:
         fit: Arguments of fit.
         out: YAML file for the result.
-        max: The largest size that is tried.
+        max: The largest size that is tried, at least 4.
         overwrite: Replace a file that is there.
 
     Raises:
         InputError: For wrong arguments, before anything is trained; afterwards when not even one crop fits.
     """
-    if max < 2:
-        raise InputError(f"--max is {max}; give 2 or more")
+    if max < 4:  # so that the size below the first one is tried too, should that one not fit
+        raise InputError(f"--max is {max}; give 4 or more")
     check_new(out, overwrite)
     with TemporaryDirectory() as scratch:
         built = BuiltFit(fit, Path(scratch), max_epochs=1, check_val_every_n_epoch=2)

@@ -21,7 +21,7 @@ def check_files(*files: Path, overwrite: bool) -> None:
             raise InputError(f"--out {path} is a folder; give a file in it, such as {path / path.name}")
         if path.exists() and not overwrite:
             raise InputError(f"{path} is there already; nothing overwritten. Give another --out, or --overwrite")
-        _check_writable(path.parent, "a file in another folder")
+        check_writable(path.parent, "a file in another folder")
 
 
 def check_folder(out: Path | None) -> None:
@@ -34,10 +34,15 @@ def check_folder(out: Path | None) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already; nothing overwritten. Give another folder as --out")
-    _check_writable(out, "another folder")
+    check_writable(out)
 
 
-def _check_writable(folder: Path, cure: str) -> None:
+def check_writable(folder: Path, cure: str = "another folder") -> None:
+    """Ask for a folder whatever it holds.
+
+    Raises:
+        InputError: When it cannot be made or written; the message ends in the cure.
+    """
     whole = folder.absolute()
     there = next(path for path in (whole, *whole.parents) if path.exists())
     try:

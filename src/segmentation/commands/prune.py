@@ -1,6 +1,5 @@
 """``prune``: a checkpoint with fewer channels, to be fine-tuned."""
 
-import shlex
 from copy import deepcopy
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from segmentation.errors import InputError
 from segmentation.model.checkpoint import checkpoint_of, read_checkpoint
 from segmentation.model.module import SegmentationModule
 from segmentation.model.predictor import load_module
+from segmentation.typed import typed
 
 try:
     from segmentation.deployment.pruning import MULTIPLE, prune_channels
@@ -54,13 +54,13 @@ def prune(*, ckpt_path: Path, out: Path, share: float = 0.5, overwrite: bool = F
     pruned["hyper_parameters"] = stored | {"widths": (stored.get("widths") or {}) | widths}
     AtomicCheckpointIO().save_checkpoint(pruned, out)
     after, side = _counts(module), module.network.fixed or SIZE
-    given = shlex.join(["--config", str(config_beside(path) or "CONFIG"), "--initial_weights", str(out)])
+    command = typed("fit", config=config_beside(path) or "CONFIG", initial_weights=out)
     print(
         f"Pruned: {len(widths)} layers keep {1 - share:.0%} of their channels, rounded up to {MULTIPLE}\n"
         f"  million parameters {before[0]:.2f} -> {after[0]:.2f}, "
         f"GMAC at {side}x{side} {before[1]:.2f} -> {after[1]:.2f}\n"
         f"Checkpoint: {out}; its scores are low until it is fine-tuned:\n"
-        f"  python -m segmentation fit {given}"
+        f"  {command}"
     )
 
 

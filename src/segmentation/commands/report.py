@@ -1,6 +1,5 @@
 """``report``: everything about a checkpoint's scores on one page."""
 
-import shlex
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from segmentation.evaluation.report.report import report as write_report
 from segmentation.evaluation.report.summary import Interval, notes
 from segmentation.evaluation.scored import ListName, scored_of
 from segmentation.inference.flips import Tta
+from segmentation.typed import typed
 
 OPTIONS = ("threshold", "smallest_object", "largest_hole", "tta", "agglomeration")
 """Arguments that take the place of the checkpoint's own."""
@@ -76,7 +76,7 @@ def report(
     scores = write_report(
         *(scored, out),
         name=" ".join(run.absolute().parts[-2:]),
-        command=_command(arguments),
+        command=typed("report", **_given(arguments)),
         worst=worst,
         tolerance=tolerance,
     )
@@ -89,13 +89,9 @@ def report(
     console.print(f"Report: {out / PAGE}", soft_wrap=True)
 
 
-def _command(arguments: dict[str, Any]) -> str:
-    """The command line that does the same; of the arguments those that were given."""
-    words = ["python", "-m", "segmentation", "report"]
-    for name, value in arguments.items():
-        if value != signature(report).parameters[name].default:
-            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    return shlex.join(words)
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    defaults = signature(report).parameters
+    return {name: value for name, value in arguments.items() if value != defaults[name].default}
 
 
 def _table(scores: dict[str, Interval], title: str) -> Table:

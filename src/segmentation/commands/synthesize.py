@@ -4,6 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from segmentation.commands.out import check_writable
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.errors import InputError
 
@@ -40,6 +41,7 @@ def _make_way(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} is a file; nothing overwritten. Give another folder as --out")
     if not overwrite and any(path.is_file() for path in out.rglob("*")):
         raise InputError(f"{out} has files; nothing overwritten. Give another folder as --out, or --overwrite")
+    check_writable(out)
     for folder in (out / "images", out / "masks"):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("slice-*.png"):  # of a longer stack or another seed: they would mix with the new ones

@@ -1,6 +1,5 @@
 """``tune``: search for the arguments of ``fit`` that score best."""
 
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from segmentation.commands.fit_arguments import FitArguments
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.study import Tried, best_of, draw, write_table
+from segmentation.typed import typed
 
 try:
     from optuna import Study
@@ -74,7 +74,10 @@ def tune(*fit: str, space: Path, trials: int = 30, out: Path | None = None) -> i
                 print(f"{run.name}: " + ("stopped early" if score is None else f"{monitor} {score:.4f}"))
             except SystemExit as stop:
                 draw_again(study, trial, goes_on=True)
-                print(f"Stopped. The same command goes on: {_typed(fit, space, trials, out)}", file=sys.stderr)
+                print(
+                    f"Stopped. The same command goes on: {typed('tune', *fit, space=space, trials=trials, out=out)}",
+                    file=sys.stderr,
+                )
                 return int(stop.code or 0)
             except InputError as error:
                 if trial.params == searched.start:
@@ -109,7 +112,7 @@ def _write(study: Study, folder: Path, searched: SearchSpace, monitor: str, fit:
         if best is None:
             return
         draw(tried, searched.logarithmic, monitor, folder / "study.png")
-        head = f"# {_verdict(tried, best, searched, monitor)}\n# {_command(fit, folder)}\n"
+        head = f"# {_verdict(tried, best, searched, monitor)}\n# {typed('fit', *fit, config=folder / 'best.yaml')}\n"
         (folder / "best.yaml").write_text(head + searched.text(best.values), encoding="utf-8")
         kept = {f"trial{number}" for number in (best.number, *unfinished_runs(study))}
         for path in folder.glob(f"trial*/{FOLDER}"):
@@ -132,7 +135,7 @@ def _tell(tried: Sequence[Tried], folder: Path, searched: SearchSpace, monitor: 
         f"Trials: {counts}; {folder}/trials.csv, {folder}/study.png",
         f"Its checkpoint: {folder}/trial{best.number}/{FOLDER}/best.ckpt",
         "The score chose these values on the validation samples, so that it is a little better than new images will be.",
-        f"  {_command(fit, folder)}",
+        f"  {typed('fit', *fit, config=folder / 'best.yaml')}",
         sep="\n",
     )
 
@@ -141,13 +144,3 @@ def _verdict(tried: Sequence[Tried], best: Tried, searched: SearchSpace, monitor
     own = [trial for trial in tried if trial.values == searched.start and trial.state == "complete"]
     start = f" ({own[0].score:.4f} with the config itself)" if own else ""
     return f"{title_of(monitor.removeprefix('val/'))} of validation {best.score:.4f} in trial {best.number}{start}"
-
-
-def _command(fit: Sequence[str], folder: Path) -> str:
-    return shlex.join(["python", "-m", "segmentation", "fit", *fit, "--config", str(folder / "best.yaml")])
-
-
-def _typed(fit: Sequence[str], space: Path, trials: int, out: Path | None) -> str:
-    named = [] if out is None else ["--out", str(out)]
-    own = ["--space", str(space), "--trials", str(trials), *named]
-    return shlex.join(["python", "-m", "segmentation", "tune", *fit, *own])

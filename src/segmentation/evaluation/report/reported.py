@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from segmentation.errors import InputError
 from segmentation.model.checkpoint import RUN
+from segmentation.typed import typed
 
 SCORES, IMAGES, PICTURES = "scores.json", "images.csv", "pictures"
 
@@ -80,9 +80,7 @@ def find_report(path: Path) -> Path:
             return max(made, key=lambda folder: (folder / SCORES).stat().st_mtime)
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folders of reports or runs")
-    raise InputError(
-        f"{path} holds no report; make one: python -m segmentation report --ckpt_path {shlex.quote(str(path))}"
-    )
+    raise InputError(f"{path} holds no report; make one: {typed('report', ckpt_path=path)}")
 
 
 def read_report(folder: Path) -> Reported:
