@@ -1,6 +1,7 @@
 """A run that was killed or stopped and then resumed equals the run that was not."""
 
 import csv
+import json
 import multiprocessing
 import os
 import shutil
@@ -267,6 +268,31 @@ def test_what_a_resumed_optimizer_would_not_take_is_refused(
     assert "model.lr is 1e-05 instead of 0.001, model.layer_decay is 0.5 instead of None, but a training" in told
     assert f"--initial_weights {last}" in told
     check_optimizer_kept(Namespace(lr=1e-3, optimizer_options={}), {"lr": 1e-3, "optimizer_options": None}, "last.ckpt")
+
+
+def test_a_run_that_went_on_with_other_arguments_is_scored_with_them(tiny_fit: Fit, run: Run) -> None:
+    folder = tiny_fit("--model.loss", "{bce: 1}")
+    last, others = folder / "checkpoints/last.ckpt", ("--model.loss", "{dice: 1}", "--model.tta", "flips")
+    assert run("fit", "--ckpt_path", last, "--trainer.max_epochs", 3, *others) == 0
+    for typed in ((), others, ("--model.loss={bce: 1}", "--model.tta", "none")):
+        assert run("validate", "--ckpt_path", last, *typed) == 0
+    stored, same, first = (
+        json.loads(path.read_text())["loss"] for path in sorted(folder.glob("validate-*/scores.json"))
+    )
+    assert stored == same
+    assert stored != first
+    assert run("report", "--ckpt_path", last, "--out", "out") == 0
+    page = Path("out/report.html").read_text()
+    assert "<th>trainer.max_epochs</th><td>3</td>" in page
+    assert "<th>model.loss</th><td>dice 1</td>" in page
+
+
+def test_an_average_that_is_no_longer_asked_for_is_refused(
+    tiny_fit: Fit, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = tiny_fit("--model.ema", 0.9) / "checkpoints/last.ckpt"
+    assert run("fit", "--ckpt_path", last, "--trainer.max_epochs", 3, "--model.ema", "null") == 1
+    assert "model.ema is None instead of 0.9" in capsys.readouterr().err
 
 
 def test_a_folder_holds_two_checkpoints_to_go_on_from(

@@ -86,3 +86,14 @@ def test_a_plateau_of_an_unknown_score_is_refused_before_the_first_step(
     assert run("fit", *synthetic, *quick, *args) == 1
     assert "monitor 'val/dise' is no score of a validation; did you mean 'val/dice'" in capsys.readouterr().err
     assert not list(Path("runs").rglob("*.ckpt"))
+
+
+def test_sizes_that_were_given_count_in_every_validation(run: Callable[..., int], folder_data: Path, quick) -> None:
+    """Nothing is chosen with three classes, so that the scores of a validation are those of its checkpoint."""
+    source = ("--data.source", "FolderSource", "--data.source.root", folder_data)
+    sizes = ("--model.smallest_object", 10_000, "--model.largest_hole", 0)
+    classes = ("--data.source.classes", "[ground, square, ring]")
+    assert run("fit", *source, *classes, *sizes, *quick, "--run_folder", "run") == 0
+    with Path("run/metrics.csv").open() as file:
+        seen = [float(row["val/recall/square"]) for row in csv.DictReader(file) if row["val/iou"]]
+    assert seen == [0, 0]  # which is smaller than that

@@ -125,6 +125,22 @@ def test_a_wrong_option_names_the_nearest_right_one(refused, synthetic, option, 
     assert expected in refused(*synthetic, f"--{option}", value)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("strategy", "dpp", "invalid strategy name: `strategy='dpp'`"),
+        ("max_time", "1hour", "is not a valid duration"),
+        ("devices", 0, "not a valid input"),
+        ("accumulate_grad_batches", 0, "trainer.accumulate_grad_batches is 0; give 1 or more"),
+        ("check_val_every_n_epoch", 0, "trainer.check_val_every_n_epoch is 0; give 1 or more"),
+        ("val_check_interval", 9, "trainer.val_check_interval is 9, and an epoch has 2 batches"),
+    ],
+)
+def test_wrong_arguments_of_the_trainer(refused, synthetic, option, value, expected) -> None:
+    assert expected in refused(*synthetic, f"--trainer.{option}", value)
+    assert not Path("runs").exists()
+
+
 def test_a_missing_config(refused) -> None:
     assert "nowhere.yaml" in refused("--config", "nowhere.yaml")
 

@@ -4,19 +4,20 @@ import os
 import shlex
 import signal
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from segmentation.arguments import config_beside, typed_of_model, values, with_file
 from segmentation.callbacks import runs
 from segmentation.callbacks.calibration import Calibration
 from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
@@ -35,7 +36,7 @@ from segmentation.data.source import known_sources
 from segmentation.errors import InputError, nearest_option
 from segmentation.evaluation.scored import seen_samples
 from segmentation.model.arguments import ARCHITECTURE, check_optimizer_kept, merge_hyperparameters
-from segmentation.model.checkpoint import checkpoints_of, read_checkpoint, read_extras
+from segmentation.model.checkpoint import read_checkpoint, read_extras
 from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
@@ -61,46 +62,11 @@ def run(args: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", "offline")
     quieten()
     try:
-        return SegmentationCLI(with_config(args)).status
+        return SegmentationCLI(with_file(args)).status
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:
             wandb.finish()  # else a second command in this process would go on in this one's run
-
-
-def with_config(args: list[str]) -> list[str]:
-    """Add ``--config`` with the config beside the checkpoint when only a checkpoint is given."""
-    args = _with_file(args)
-    ckpt_path = next(reversed(_values(args, "--ckpt_path")), None)
-    if args[0] == "fit" and ckpt_path is not None and Path(ckpt_path).is_dir():
-        raise InputError(f"{ckpt_path} is a folder; to go on with a run give its {FOLDER}/last.ckpt")
-    if ckpt_path is not None and ckpt_path not in ("best", "last") and not Path(ckpt_path).is_file():
-        found = sorted(map(str, Path(runs.ROOT).glob(f"*/*/{FOLDER}/*.ckpt")))[-5:]
-        raise InputError(
-            f"the checkpoint {ckpt_path} does not exist" + "".join(f"\n  there is {path}" for path in found)
-        )
-    if _values(args, "--config", "-c") or ckpt_path is None:
-        return args
-    if ckpt_path in ("best", "last") and not _values(args, "--data.source"):
-        raise InputError(
-            f"--ckpt_path {ckpt_path} is that of a config; give --config too, or the file of a checkpoint instead of {ckpt_path}"
-        )
-    config = runs.config_beside(Path(ckpt_path))
-    return args if config is None else [args[0], "--config", str(config), *args[1:]]
-
-
-def _with_file(args: list[str]) -> list[str]:
-    """``validate`` and ``test`` take the folder of a run as its best checkpoint."""
-    ckpt_path = next(iter(_values(args, "--ckpt_path")), None)
-    if args[0] == "fit" or ckpt_path is None or not Path(ckpt_path).is_dir():
-        return args
-    files = checkpoints_of(ckpt_path)
-    if len(files) > 1:
-        raise InputError(
-            f"{ckpt_path} is a cross-validation and {args[0]} scores one checkpoint; for all folds: "
-            f"{typed('report', ckpt_path=ckpt_path)}"
-        )
-    return [*args, f"--ckpt_path={files[0]}"]  # the last one counts
 
 
 class SegmentationCLI(LightningCLI):
@@ -113,7 +79,9 @@ class SegmentationCLI(LightningCLI):
     def __init__(self, args: list[str]) -> None:
         self.status = 0
         self.command = args[0]
-        self.configs = _values(args, "--config", "-c")
+        self.beside = config_beside(args)
+        args = args if self.beside is None else [args[0], "--config", str(self.beside), *args[1:]]
+        self.configs = values(args, "--config", "-c")
         super().__init__(
             SegmentationModule,
             SegmentationDataModule,
@@ -172,22 +140,26 @@ class SegmentationCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and to know what the user gave himself."""
         self.config = parser.parse_args(args)
-        self.given = parser.parse_args(args, defaults=False)
+        config, given = self.config[self.command], parser.parse_args(args, defaults=False)[self.command]
+        self.given: Namespace = given.get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
+        if self.beside is not None and not values(args, "--model"):
+            # the config of the run was not given, and may be older than the checkpoint
+            for name in set(vars(self.given)) - typed_of_model(args):
+                del self.given[name]
         with without_wandb():
             from segmentation.model.networks.build import usual_encoder  # loads slowly, and --help has ended above
 
-        config, root = self.config[self.command], self.config[self.command].trainer.default_root_dir
+        root = config.trainer.default_root_dir
         self.parent = Path(root or runs.ROOT) / runs.run_name(self.configs, config.data.source.class_path)
-        for parsed in (self.config[self.command], self.given[self.command]):
-            if "model.encoder" in parsed:
-                parsed.model.encoder = parsed.model.encoder or usual_encoder(config.model.network)
+        for model in (config.model, self.given):
+            if "encoder" in model:
+                model.encoder = model.encoder or usual_encoder(config.model.network)
 
         self.initial: SegmentationModule | None = None
         if self.command == "fit" and config.initial_weights and not config.ckpt_path:
             self.initial = initial_module(config.initial_weights)
-            given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
             stored = {name: self.initial.hparams.get(name) for name in ARCHITECTURE}
-            merge_hyperparameters(config.model, given, stored, config.initial_weights)
+            merge_hyperparameters(config.model, self.given, stored, config.initial_weights)
 
     def instantiate_classes(self) -> None:
         """Data, model and Trainer; the model has its initial weights."""
@@ -221,10 +193,9 @@ class SegmentationCLI(LightningCLI):
             raise InputError(
                 f"{config.ckpt_path} holds weights and no training that could go on; start from it with --initial_weights"
             )
-        given = self.given[self.command].get("model") or Namespace()  # type: ignore[no-untyped-call] # jsonargparse's
         if self.command == "fit":
-            check_optimizer_kept(given, self.checkpoint["hyper_parameters"], config.ckpt_path)
-        merge_hyperparameters(config.model, given, self.checkpoint["hyper_parameters"], config.ckpt_path)
+            check_optimizer_kept(self.given, self.checkpoint["hyper_parameters"], config.ckpt_path)
+        merge_hyperparameters(config.model, self.given, self.checkpoint["hyper_parameters"], config.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
         """Choose the run folder and what else the user left open."""
@@ -276,7 +247,13 @@ class SegmentationCLI(LightningCLI):
             # SLURM's requeuing writes a checkpoint there, from which every later fit in that folder would go on
             "default_root_dir": str(self.folder),
         }
-        return super().instantiate_trainer(**kwargs)
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):  # Lightning divides by them
+            if trainer[name] is not None and trainer[name] < 1:
+                raise InputError(f"trainer.{name} is {trainer[name]}; give 1 or more")
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"the arguments of trainer: {str(error).splitlines()[0]}") from error
 
     def before_fit(self) -> None:
         """Check the data before the run folder is made, so that wrong data leave nothing behind."""
@@ -316,6 +293,8 @@ class SegmentationCLI(LightningCLI):
             # of another process Lightning would take it for an error, and kill the first one
             self.status = 128 + signal.SIGTERM if self.trainer.is_global_zero else 0
             rank_zero_info(f"Stopped; {self._left()}")
+        except MisconfigurationException as error:
+            raise InputError(str(error).splitlines()[0]) from error
 
     def _left(self) -> str:
         """What a command that was stopped leaves."""
@@ -337,9 +316,18 @@ class SegmentationCLI(LightningCLI):
             self.datamodule.prepare_data()
             self.datamodule.setup(stage)
             if stage == "fit":
+                self._check_interval()
                 self._get(self.config_init, "distillation").load(self.model, self.datamodule)
             self.table.notes = self._notes(stage)
             runs.make_folder(self.folder)
+
+    def _check_interval(self) -> None:
+        batches, interval = self.datamodule.batches_per_epoch(), self.trainer.val_check_interval
+        if isinstance(interval, int) and interval > batches and self.trainer.check_val_every_n_epoch is not None:
+            raise InputError(
+                f"trainer.val_check_interval is {interval}, and an epoch has {batches} batches; give at most so many, "
+                "a share such as 0.5, or trainer.check_val_every_n_epoch: null to count over epochs"
+            )
 
     def _notes(self, stage: str) -> dict[str, float]:
         """What the scores of this command must be labelled with; refuses samples that were trained on."""
@@ -408,8 +396,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _values(args: list[str], *names: str) -> list[str]:
-    values = [value for name, value in pairwise(args) if name in names]
-    return values + [arg.split("=", 1)[1] for arg in args if arg.split("=", 1)[0] in names and "=" in arg]

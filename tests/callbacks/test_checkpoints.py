@@ -78,7 +78,20 @@ def test_an_unknown_monitor_names_the_known_ones(
 ) -> None:
     assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou", "--data.workers", 1) == 1
     assert multiprocessing.active_children() == []  # which would keep this process from ending
-    assert "'val/miou' is not logged; known: val/accuracy" in capsys.readouterr().err
+    assert "'val/miou', is not logged; known: val/accuracy" in capsys.readouterr().err
+
+
+def test_an_unknown_monitor_is_told_before_the_first_step(
+    run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = (*synthetic, *quick, "--trainer.check_val_every_n_epoch", 2, "--run_folder", "run")
+    stop = "[{class_path: EarlyStopping, init_args: {monitor: val/iouu}}]"
+    assert run("fit", *late, "--trainer.callbacks", stop) == 1
+    assert "the monitor of EarlyStopping, 'val/iouu', is not logged" in capsys.readouterr().err
+    assert not Path("run/metrics.csv").exists()
+    # without a sanity check it is too late for that, and what was learned is kept
+    assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou", "--trainer.num_sanity_val_steps", 0) == 1
+    assert torch.load(next(Path("runs").rglob("last.ckpt")), weights_only=True)["global_step"] == 2
 
 
 def test_a_fit_too_short_for_a_validation_leaves_its_last_checkpoint(tiny_fit: Callable[..., Path]) -> None:

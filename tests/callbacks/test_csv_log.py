@@ -51,7 +51,8 @@ def test_a_run_of_an_older_version_goes_on(clock: SimpleNamespace) -> None:
 
 
 def test_a_row_that_a_kill_cut_short_is_passed_over(clock: SimpleNamespace) -> None:
-    Path("metrics.csv").write_text("loss,seconds,step\n0.5,7.5,3\n0.4,\n")
+    Path("metrics.csv").write_text("loss,seconds,step\n0.5,7.5,3\n0.4,81")
     logger = RunCsv(Path())
     clock.now = 101
-    assert logged(logger, 5, loss=0.3)[-1]["seconds"] == "8.5"
+    assert [row["seconds"] for row in logged(logger, 5, loss=0.3)] == ["7.5", "8.5"]
+    assert [row["iou"] for row in logged(logger, 6, iou=0.7)] == ["", "", "0.7"]

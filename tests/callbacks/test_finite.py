@@ -8,6 +8,23 @@ import pytest
 import torch
 
 from segmentation.model.losses.loss import Loss
+from segmentation.model.module import SegmentationModule
+
+
+def test_weights_that_are_not_finite_replace_no_checkpoint(
+    run: Callable[..., int], synthetic, quick, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a finite loss whose gradient is not, as that of a root at 0; the next loss would be too late."""
+
+    def spoil(self: SegmentationModule) -> None:
+        if self.global_step == 3:  # the last one before the second validation
+            next(self.network.parameters()).grad.fill_(torch.inf)
+
+    monkeypatch.setattr(SegmentationModule, "on_after_backward", spoil)
+    assert run("fit", *synthetic, *quick) == 1
+    assert "the weights became NaN or infinite on one of these samples: slice-00" in capsys.readouterr().err
+    kept = [torch.load(path, weights_only=True) for path in Path("runs").rglob("*.ckpt")]
+    assert [checkpoint["global_step"] for checkpoint in kept] == [2, 2]
 
 
 @pytest.mark.parametrize("every", [1, 50])

@@ -1,5 +1,7 @@
 """The score table, and the warning when a network predicts one class."""
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,3 +43,11 @@ def test_the_tables_name_every_class_and_round_nothing_away() -> None:
     assert lesion.split("│")[2].strip() == f"{9 / 12:.4f}"
     assert "0.2500" in text
     assert "accuracy" in text
+
+
+def test_a_class_in_brackets_is_shown_as_it_is_called(
+    run: Callable[..., int], folder_data: Path, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ("--data.source", "FolderSource", "--data.source.root", folder_data)
+    assert run("fit", *source, "--data.source.classes", "[background, 'cell [/x]']", *quick) == 0
+    assert "cell [/x]" in capsys.readouterr().out

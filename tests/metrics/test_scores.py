@@ -175,3 +175,10 @@ def test_unknown_scores_and_criteria_are_refused_with_the_nearest():
         Scores(CELLS, ["regions"], None, "dice", None)
     with pytest.raises(InputError, match="model.criterion 'dise' is unknown; did you mean 'dice'"):
         Scores(CELLS, ["region"], None, "dise", None)
+
+
+def test_an_image_whose_loss_is_nan_is_not_left_out_of_the_mean() -> None:
+    probabilities, mask, losses = cells(2)
+    losses[0] = torch.nan
+    _, values = scores_of((probabilities, mask, losses))
+    assert math.isnan(values["loss"])

@@ -76,9 +76,11 @@ class Checkpoints(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write best.ckpt when the score improved, and last.ckpt."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if trainer.state.fn != "fit":
             return
-        self._check_monitor(trainer)
+        self._check_monitors(trainer)  # in the sanity check too, so that a wrong name is told before any step
+        if trainer.sanity_checking:
+            return
         super().on_validation_end(trainer, pl_module)
         self._save_last(trainer)
         if self._shall_stop(trainer):
@@ -117,10 +119,16 @@ class Checkpoints(ModelCheckpoint):
         self.last_model_path = self._here("last.ckpt")
         trainer.save_checkpoint(self.last_model_path)
 
-    def _check_monitor(self, trainer: Trainer) -> None:
+    def _check_monitors(self, trainer: Trainer) -> None:
         known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-        if self.monitor not in trainer.callback_metrics:
-            raise InputError(f"checkpoint.monitor {self.monitor!r} is not logged; known: {', '.join(known)}")
+        watched = {"checkpoint.monitor": str(self.monitor)}
+        watched |= {f"the monitor of {type(one).__name__}": one.monitor for one in trainer.early_stopping_callbacks}
+        for option, name in watched.items():
+            if name in trainer.callback_metrics or (trainer.sanity_checking and name.startswith("train/")):
+                continue
+            if not trainer.sanity_checking:  # the training has begun without a check
+                self._save_last(trainer)
+            raise InputError(f"{option}, {name!r}, is not logged; known: {', '.join(known)}")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -1,6 +1,7 @@
 """metrics.csv in the run folder, continued when a run is resumed."""
 
 import csv
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ class _AppendingWriter(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
         if path.is_file():
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.truncate(path, whole)  # a kill may have cut the last row short
             with path.open(newline="") as file:
                 rows = csv.DictReader(file)
                 self.metrics_keys = list(rows.fieldnames or [])
-                # a kill may have cut the last row short
                 self._began -= max((float(row[SECONDS]) for row in rows if row.get(SECONDS)), default=0.0)

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite stops the run before it reaches a checkpoint."""
+"""A loss or a weight that is NaN or infinite stops the run before it reaches a checkpoint."""
 
 from typing import Any
 
@@ -28,20 +28,28 @@ class StopOnNonFiniteLoss(Callback):
             self._read()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Read the flag before anything is written."""
-        self._read()
+        """Read the flag before anything is written; a finite loss may have had a gradient that is not."""
+        ids = self._read()
+        weights = (value for value in checkpoint["state_dict"].values() if value.is_floating_point())
+        if not all(bool(torch.isfinite(value).all()) for value in weights):
+            raise _error("the weights", ids)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the flag."""
         self._read()
 
-    def _read(self) -> None:
+    def _read(self) -> list[str]:
+        """The samples since the last reading."""
         ids, self._ids = self._ids, []
         bad, self._bad = self._bad, None
         if bad is not None and bool(bad):
-            shown = ", ".join(dict.fromkeys(ids))
-            raise InputError(
-                f"the loss became NaN or infinite on one of these samples: {shown}. No checkpoint was written. "
-                "Lower model.lr, set trainer.gradient_clip_val: 1.0 or trainer.precision: 32-true, "
-                "and look at these samples"
-            )
+            raise _error("the loss", ids)
+        return ids
+
+
+def _error(what: str, ids: list[str]) -> InputError:
+    shown = ", ".join(dict.fromkeys(ids))
+    return InputError(
+        f"{what} became NaN or infinite on one of these samples: {shown}. No checkpoint was written; those of before are "
+        "kept. Lower model.lr, set trainer.gradient_clip_val: 1.0 or trainer.precision: 32-true, and look at these samples"
+    )

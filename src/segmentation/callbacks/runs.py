@@ -4,8 +4,9 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,18 @@ def run_of(ckpt_path: Path) -> Path:
 
 
 def config_beside(ckpt_path: Path) -> Path | None:
-    """The config.yaml of the run that wrote a checkpoint, if it is there."""
-    path = run_of(ckpt_path) / CONFIG
-    return path if path.is_file() else None
+    """The config with which the run that wrote a checkpoint went on last, if it is there."""
+    return newest_config(run_of(ckpt_path))
+
+
+def newest_config(run: Path) -> Path | None:
+    """The last of config.yaml, config-resume1.yaml, ... of a run; None without the first."""
+    return next(reversed(list(takewhile(Path.is_file, _configs(run)))), None)
+
+
+def _configs(run: Path) -> Iterator[Path]:
+    yield run / CONFIG
+    yield from (run / f"config-resume{number}.yaml" for number in count(1))
 
 
 def find_checkpoints(which: str, parent: Path, split: dict[str, list[str]]) -> list[Path]:
@@ -154,9 +164,9 @@ def stored_split(run: Path) -> dict[str, list[str]] | None:
 
 
 def stored_config(run: Path) -> dict[str, Any]:
-    """The arguments of ``fit`` that a run began with; none where its config.yaml is missing or damaged."""
+    """The arguments of ``fit`` that a run went on with last; none where its config is missing or damaged."""
     try:
-        stored = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        stored = yaml.safe_load((newest_config(run) or run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return stored if isinstance(stored, dict) else {}
@@ -217,18 +227,12 @@ class RunFolder(SaveConfigCallback):
         """Write, on rank 0 and in ``fit`` only."""
         if not trainer.is_global_zero or stage != "fit":
             return
-        self._config_path().write_text(self.text)
+        next(path for path in _configs(self.folder) if not path.exists()).write_text(self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
             write_split(self.folder / SPLIT, data.split, data.unused)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.text))
-
-    def _config_path(self) -> Path:
-        if not self.resumed:
-            return self.folder / CONFIG
-        numbers = range(1, 10_000)
-        return next(path for number in numbers if not (path := self.folder / f"config-resume{number}.yaml").exists())
 
 
 def _is_first_process() -> bool:

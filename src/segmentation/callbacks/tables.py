@@ -70,7 +70,7 @@ class ScoreTable(Callback):
         title = ", ".join([title, *(name.replace("_", " ") for name in self.notes)])
         for logger in trainer.loggers:
             logger.log_metrics(self.notes, trainer.global_step)
-        console = Console()
+        console = Console(markup=False, highlight=False)  # a class may be called cell [nuclei]
         for table in tables(scores, module.classes.names, title):
             console.print(table)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -74,7 +74,8 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         "checkpoints": [str(folder / BEST) for folder in folders],
     }
     write_scores(scores, about, out)
-    Console().print(fold_table(scores, f"{count} folds, each scored on the samples that it did not train on"))
+    title = f"{count} folds, each scored on the samples that it did not train on"
+    Console(markup=False, highlight=False).print(fold_table(scores, title))
     print(
         "Each fold's checkpoint and threshold were chosen on the samples that it is scored on, so that the scores are a "
         "little better than those of new images will be.\n"

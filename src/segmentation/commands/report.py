@@ -80,7 +80,7 @@ def report(
         worst=worst,
         tolerance=tolerance,
     )
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(_table(scores, ", ".join([scored[0].split, *notes(scored)])))
     for text in notes(scored).values():
         console.print(text)

@@ -43,7 +43,7 @@ class Scores(nn.Module):
         self.decision = decision
         self.criterion = criterion
         self.target = None if target_class is None else classes.names.index(target_class)
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy="disable")  # its own leaves NaN out of the mean
         self.thresholds = em.THRESHOLDS if criterion == "v_rand" else THRESHOLDS
         chooses = classes.binary and decision is None
         self.by_threshold = ThresholdBins(classes.ignore_index, self.thresholds) if chooses else None

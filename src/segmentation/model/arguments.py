@@ -52,6 +52,8 @@ def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: st
         InputError: Naming what differs.
     """
     names = [*OPTIMIZER, *(["schedule_options"] if stored.get("schedule") == "plateau" else [])]
+    if stored.get("ema") is not None and "ema" in given:  # the weights of the checkpoint are the average
+        names += ["ema"] if given["ema"] is None else []
     different = [
         f"model.{name} is {given[name]!r} instead of {stored.get(name)!r}"
         for name in names

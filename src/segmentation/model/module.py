@@ -81,7 +81,8 @@ class SegmentationModule(LightningModule):
         target_class: The class whose dice or iou chooses it; null for the mean over classes.
         threshold: A fixed threshold instead of the chosen one.
         smallest_object: Connected pixels of a class other than the first are cleared away below this number;
-            null for the one chosen after fit on the best checkpoint, where clearing gains.
+            null for the one chosen after fit on the best checkpoint, where clearing gains. Validations that choose the
+            threshold are without it.
         largest_hole: Connected pixels of the first class are filled up to this number; null as above, and 0 with
             agglomeration, whose closed gaps it would fill.
         tile: Longest side in pixels that goes through the network at once after training; larger images are
@@ -181,7 +182,7 @@ class SegmentationModule(LightningModule):
         """
         self.hparams.update(options)
         settings = self.hparams
-        decided = {name: settings[name] for name in DECIDED if settings[name] is not None}
+        decided = self._decided()
         if not 0 <= decided.get("threshold", 0) <= 1:
             raise InputError(f"model.threshold is {settings['threshold']}; give a probability from 0 to 1")
         for name in DECIDED[1:]:
@@ -273,9 +274,10 @@ class SegmentationModule(LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """New scores; in ``fit`` they choose the threshold unless the user gave one."""
-        chooses = self.trainer.state.fn == "fit" and self.hparams["threshold"] is None
-        self._new_scores(None if chooses else self.decision)
+        """New scores; in ``fit`` they choose the threshold of two classes, pixel by pixel, unless the user gave one."""
+        fits = self.trainer.state.fn == "fit"
+        chooses = fits and self.classes.binary and self.hparams["threshold"] is None
+        self._new_scores(None if chooses else Decision(**self._decided()) if fits else self.decision)
 
     def on_test_epoch_start(self) -> None:
         """New scores at the stored decision."""
@@ -396,6 +398,9 @@ class SegmentationModule(LightningModule):
 
     def _labels_at_half(self, logits: Tensor) -> Tensor:
         return (logits[:, 0] > 0).long() if self.classes.binary else logits.argmax(1)
+
+    def _decided(self) -> dict[str, Any]:
+        return {name: self.hparams[name] for name in DECIDED if self.hparams[name] is not None}
 
     def _total_steps(self) -> float:
         # not trainer.estimated_stepping_batches: it makes the loader before a resumed run knows its position

@@ -143,9 +143,10 @@ def _decision(one: Scored) -> dict[str, str]:
 
 
 def _training(one: Scored) -> Facts:
-    """From the config of the run; without it, what the checkpoint knows."""
+    """From the config of the run; of the model what the checkpoint knows, as the run may have gone on with other arguments."""
     config = config_beside(one.ckpt_path)
-    content = {"model": dict(one.module.hparams)} | ({} if config is None else _content(config))
+    content = {} if config is None else _content(config)
+    content["model"] = content.get("model", {}) | dict(one.module.hparams)
     found = {}
     for key in ESSENTIAL:
         value: Any = content
