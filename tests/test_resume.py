@@ -284,7 +284,7 @@ def test_a_run_that_went_on_with_other_arguments_is_scored_with_them(tiny_fit: F
     assert run("report", "--ckpt_path", last, "--out", "out") == 0
     page = Path("out/report.html").read_text()
     assert "<th>trainer.max_epochs</th><td>3</td>" in page
-    assert "<th>model.loss</th><td>dice 1</td>" in page
+    assert "<th>model.loss</th><td>dice 1.0</td>" in page
 
 
 def test_an_average_that_is_no_longer_asked_for_is_refused(

@@ -22,7 +22,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(
 
     monkeypatch.setattr(SegmentationModule, "on_after_backward", spoil)
     assert run("fit", *synthetic, *quick) == 1
-    assert "the weights became NaN or infinite on one of these samples: slice-00" in capsys.readouterr().err
+    assert "a gradient made the weights NaN or infinite, although the loss was finite" in capsys.readouterr().err
     kept = [torch.load(path, weights_only=True) for path in Path("runs").rglob("*.ckpt")]
     assert [checkpoint["global_step"] for checkpoint in kept] == [2, 2]
 

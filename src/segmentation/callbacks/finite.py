@@ -8,6 +8,11 @@ from torch import Tensor
 
 from segmentation.errors import InputError
 
+CURE = (
+    "No checkpoint was written; those of before are kept. "
+    "Lower model.lr, set trainer.gradient_clip_val: 1.0 or trainer.precision: 32-true"
+)
+
 
 class StopOnNonFiniteLoss(Callback):
     """Keeps a flag on the device and reads it seldom, since each reading waits for the device."""
@@ -29,27 +34,20 @@ class StopOnNonFiniteLoss(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Read the flag before anything is written; a finite loss may have had a gradient that is not."""
-        ids = self._read()
+        self._read()
         weights = (value for value in checkpoint["state_dict"].values() if value.is_floating_point())
         if not all(bool(torch.isfinite(value).all()) for value in weights):
-            raise _error("the weights", ids)
+            raise InputError(f"a gradient made the weights NaN or infinite, although the loss was finite. {CURE}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the flag."""
         self._read()
 
-    def _read(self) -> list[str]:
-        """The samples since the last reading."""
+    def _read(self) -> None:
         ids, self._ids = self._ids, []
         bad, self._bad = self._bad, None
         if bad is not None and bool(bad):
-            raise _error("the loss", ids)
-        return ids
-
-
-def _error(what: str, ids: list[str]) -> InputError:
-    shown = ", ".join(dict.fromkeys(ids))
-    return InputError(
-        f"{what} became NaN or infinite on one of these samples: {shown}. No checkpoint was written; those of before are "
-        "kept. Lower model.lr, set trainer.gradient_clip_val: 1.0 or trainer.precision: 32-true, and look at these samples"
-    )
+            shown = ", ".join(dict.fromkeys(ids))
+            raise InputError(
+                f"the loss became NaN or infinite on one of these samples: {shown}. {CURE}, and look at these samples"
+            )
