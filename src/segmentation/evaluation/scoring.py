@@ -69,7 +69,7 @@ def intervals(
     Returns:
         Score -> its 2.5 and 97.5 percentile over the resamples where it is defined; NaN with a single image.
     """
-    units = _units(images)
+    units = resampling_units([image.group for image in images])
     count = int(units.max()) + 1
     if count == 1:
         return dict.fromkeys(pool(images, classes), (math.nan, math.nan))
@@ -82,6 +82,17 @@ def intervals(
 def resampled(images: Sequence[ImageScores]) -> Literal["images", "groups"]:
     """What ``intervals`` draws: groups where the images have at least two different ones."""
     return "groups" if len({image.group for image in images if image.group is not None}) > 1 else "images"
+
+
+def resampling_units(groups: Sequence[str | None]) -> NDArray[np.intp]:
+    """What is drawn together, as a number 0, 1, ... for each image: (N,) from its group, None or empty without one.
+
+    With less than two groups each image is drawn by itself, as one without a group is.
+    """
+    named = len({group for group in groups if group}) > 1
+    numbers: dict[str | int, int] = {}
+    names = (group if group and named else place for place, group in enumerate(groups))
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
 
 def means(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,15 +144,6 @@ def _object_scores(images: Sequence[ImageScores], weights: NDArray[np.float64]) 
     shares = {name: ratio(total[name], total["true"]) for name in ("found", "merged", "split", "missed")}
     shares["spurious"] = ratio(total["spurious"], total["predicted"])
     return {f"objects_{name}": share for name, share in shares.items()}
-
-
-def _units(images: Sequence[ImageScores]) -> NDArray[np.intp]:
-    """What is drawn together, as a number 0, 1, ... for each image: (N,)."""
-    if resampled(images) == "images":
-        return np.arange(len(images))
-    numbers: dict[str | int, int] = {}  # an image without a group is drawn by itself
-    names = (number if image.group is None else image.group for number, image in enumerate(images))
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
 
 def _sums(weights: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.float64]:

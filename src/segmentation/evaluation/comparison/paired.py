@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from segmentation.evaluation.report.reported import Reported
+from segmentation.evaluation.scoring import resampling_units
 from segmentation.metrics.direction import lower_is_better
 
 RESAMPLES = 10_000
@@ -96,7 +97,8 @@ def differences(
     """
     names = [name for name in first.scores if name in second.scores]
     columns = [image_differences(first, second, ids, name) for name in names]
-    units = _units(first, ids)
+    groups = dict(zip(first.ids, first.groups, strict=True))
+    units = resampling_units([groups[key] for key in ids])
     low, high = _interval(np.stack(columns, axis=1), units, resamples, seed)
     return {
         name: Difference(
@@ -128,16 +130,6 @@ def image_differences(first: Reported, second: Reported, ids: Sequence[str], sco
 def sign(score: str) -> int:
     """1 when higher is better, -1 when lower is."""
     return -1 if lower_is_better(score) else 1
-
-
-def _units(report: Reported, ids: Sequence[str]) -> NDArray[np.intp]:
-    """(N,) what is resampled together, as a number; an image without a group is one by itself."""
-    groups = dict(zip(report.ids, report.groups, strict=True))
-    if len({groups[key] for key in ids} - {""}) < 2:
-        return np.arange(len(ids))
-    names = [(groups[key], "") if groups[key] else ("", key) for key in ids]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names])
 
 
 def _interval(values: NDArray[np.float64], units: NDArray[np.intp], resamples: int, seed: int) -> NDArray[np.float64]:
