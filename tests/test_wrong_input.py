@@ -119,6 +119,8 @@ def test_sixteen_bit_images_train_and_predict(run: Run, folder_data: Path, quick
         ("model.learning_rate", 0.1, "model.learning_rate"),
         ("data.source", "NoSource", "NoSource"),
         ("model.lr", "fast", "model.lr"),
+        ("trainer.precision", "bf16-true", "trainer.precision is bf16-true, which rounds the weights"),
+        ("trainer.precision", "16-true", "small steps are lost; set 16-mixed"),
     ],
 )
 def test_a_wrong_option_names_the_nearest_right_one(refused, synthetic, option, value, expected) -> None:
