@@ -127,6 +127,12 @@ def test_a_wrong_option_names_the_nearest_right_one(refused, synthetic, option, 
     assert expected in refused(*synthetic, f"--{option}", value)
 
 
+def test_a_threshold_of_several_classes(refused, folder_data: Path) -> None:
+    data = folder(folder_data, "--data.source.classes", "[background, lesion, vessel]")
+    message = refused(*data, "--model.threshold", 0.3)
+    assert "model.threshold is 0.3, but a threshold is for two classes and there are 3; leave it out" in message
+
+
 def test_a_missing_config(refused) -> None:
     assert "nowhere.yaml" in refused("--config", "nowhere.yaml")
 

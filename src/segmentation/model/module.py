@@ -79,7 +79,7 @@ class SegmentationModule(LightningModule):
         scores: region, em, or both.
         criterion: What chooses the threshold of a binary task after each validation: dice, iou or v_rand.
         target_class: The class whose dice or iou chooses it; null for the mean over classes.
-        threshold: A fixed threshold instead of the chosen one.
+        threshold: A fixed threshold instead of the chosen one; two classes only.
         smallest_object: Connected pixels of a class other than the first are cleared away below this number;
             null for the one chosen after fit on the best checkpoint, where clearing gains.
         largest_hole: Connected pixels of the first class are filled up to this number; null as above, and 0 with
@@ -177,11 +177,16 @@ class SegmentationModule(LightningModule):
                 ``tta_scales`` and ``agglomeration``, as the arguments of these names.
 
         Raises:
-            InputError: For values outside their range.
+            InputError: For values outside their range, and for a threshold of more than two classes.
         """
         self.hparams.update(options)
         settings = self.hparams
         decided = {name: settings[name] for name in DECIDED if settings[name] is not None}
+        if "threshold" in decided and not self.classes.binary:
+            raise InputError(
+                f"model.threshold is {settings['threshold']}, but a threshold is for two classes and there are "
+                f"{len(self.classes)}; leave it out"
+            )
         if not 0 <= decided.get("threshold", 0) <= 1:
             raise InputError(f"model.threshold is {settings['threshold']}; give a probability from 0 to 1")
         for name in DECIDED[1:]:
