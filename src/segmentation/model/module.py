@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning import Callback, LightningModule
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -24,6 +25,7 @@ from segmentation.model.averaging import AverageWeights, check_average
 from segmentation.model.checkpoint import FORMAT, check_data, read_extras
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
+from segmentation.model.networks.unused import unused_parameters
 from segmentation.model.networks.widths import Widths, set_widths
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
 from segmentation.model.resizing import resized
@@ -228,7 +230,8 @@ class SegmentationModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Let the loaders make the maps of the loss; take the normalisation from the training images.
 
-        That is done once: a loaded checkpoint keeps its own.
+        That is done once: a loaded checkpoint keeps its own. DistributedDataParallel refuses to train what has no
+        gradient, which is left out.
         """
         if self.loss.maps:
             self._data().maps = self.loss.maps
@@ -244,6 +247,10 @@ class SegmentationModule(LightningModule):
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
+        if isinstance(self.trainer.strategy, DDPStrategy):
+            image = torch.zeros(2, self.hparams["in_channels"], 1, 1, device=self.device)
+            for parameter in unused_parameters(self.network, image):
+                parameter.requires_grad_(False)
         self.context = data.source.context
         self.trained_on = self.trained_on | data.trained_on()
         self.precision = str(self.trainer.precision)
