@@ -86,3 +86,20 @@ def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) 
     assert {name: fitted[name] for name in validated if name != "scored"} == pytest.approx(
         {name: value for name, value in validated.items() if name != "scored"}, abs=1e-6
     )
+
+
+def test_a_network_with_layers_that_nothing_asks_for_is_trained_by_several_processes(
+    run: Callable[..., int], synthetic, quick
+) -> None:
+    """And goes on in one, which trains the same parameters."""
+    network = ("--model.network", "PSPNet", "--model.encoder", "resnet18", "--data.samples_per_epoch", 4)
+    ddp = ("--trainer.accelerator", "cpu", "--trainer.devices", 1, "--trainer.strategy", "ddp")
+    args = (*synthetic, *quick, *network)
+    command = [sys.executable, "-m", "segmentation", "fit", *args, *ddp, "--run_folder", "several"]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    last = "several/checkpoints/last.ckpt"
+    trained = [len(torch.load(last, weights_only=True)["optimizer_states"][0]["state"])]
+    assert run("fit", *args, "--ckpt_path", last, "--trainer.max_epochs", 3) == 0
+    trained.append(len(torch.load(last, weights_only=True)["optimizer_states"][0]["state"]))
+    assert trained[0] == trained[1] > 0

@@ -17,6 +17,7 @@ import torch
 from jsonargparse import Namespace
 from lightning import Callback
 
+from segmentation.errors import InputError
 from segmentation.model.arguments import check_optimizer_kept
 
 Run = Callable[..., int]
@@ -268,6 +269,17 @@ def test_what_a_resumed_optimizer_would_not_take_is_refused(
     assert "model.lr is 1e-05 instead of 0.001, model.layer_decay is 0.5 instead of None, but a training" in told
     assert f"--initial_weights {last}" in told
     check_optimizer_kept(Namespace(lr=1e-3, optimizer_options={}), {"lr": 1e-3, "optimizer_options": None}, "last.ckpt")
+    assert run(*resumed, "--model.schedule", "plateau") == 1
+    assert "model.schedule is 'plateau' instead of 'cosine', but a training that goes" in capsys.readouterr().err
+
+
+def test_no_other_schedule_takes_the_state_of_a_plateau() -> None:
+    with pytest.raises(
+        InputError, match="model.schedule is 'cosine' instead of 'plateau', but a training that goes on"
+    ):
+        check_optimizer_kept(Namespace(schedule="cosine"), {"schedule": "plateau"}, "last.ckpt")
+    check_optimizer_kept(Namespace(schedule="plateau"), {"schedule": "plateau"}, "last.ckpt")
+    check_optimizer_kept(Namespace(schedule="poly"), {"schedule": "cosine"}, "last.ckpt")
 
 
 def test_a_run_that_went_on_with_other_arguments_is_scored_with_them(tiny_fit: Fit, run: Run) -> None:

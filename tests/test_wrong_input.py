@@ -119,6 +119,8 @@ def test_sixteen_bit_images_train_and_predict(run: Run, folder_data: Path, quick
         ("model.learning_rate", 0.1, "model.learning_rate"),
         ("data.source", "NoSource", "NoSource"),
         ("model.lr", "fast", "model.lr"),
+        ("trainer.precision", "bf16-true", "trainer.precision is bf16-true, which rounds the weights"),
+        ("trainer.precision", "16-true", "small steps are lost; set 16-mixed"),
     ],
 )
 def test_a_wrong_option_names_the_nearest_right_one(refused, synthetic, option, value, expected) -> None:
@@ -139,6 +141,12 @@ def test_a_wrong_option_names_the_nearest_right_one(refused, synthetic, option, 
 def test_wrong_arguments_of_the_trainer(refused, synthetic, option, value, expected) -> None:
     assert expected in refused(*synthetic, f"--trainer.{option}", value)
     assert not Path("runs").exists()
+
+
+def test_a_threshold_of_several_classes(refused, folder_data: Path) -> None:
+    data = folder(folder_data, "--data.source.classes", "[background, lesion, vessel]")
+    message = refused(*data, "--model.threshold", 0.3)
+    assert "model.threshold is 0.3, but a threshold is for two classes and there are 3; leave it out" in message
 
 
 def test_a_missing_config(refused) -> None:

@@ -242,7 +242,7 @@ class SegmentationCLI(LightningCLI):
             "callbacks": [*given, *callbacks],
             "logger": [RunCsv(self.folder), *loggers] if fits else loggers,
             "plugins": [*_as_list(trainer.plugins), AtomicCheckpointIO()],
-            "precision": trainer.precision or self._precision(trainer.accelerator),
+            "precision": self._precision(trainer),
             "use_distributed_sampler": False,  # the samplers deal draws and images to processes themselves
             # SLURM's requeuing writes a checkpoint there, from which every later fit in that folder would go on
             "default_root_dir": str(self.folder),
@@ -359,8 +359,15 @@ class SegmentationCLI(LightningCLI):
         millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
         return f"Network: {settings['network']}{encoder}, {millions:.1f} million parameters"
 
-    def _precision(self, accelerator: Any) -> str:
-        device = _device(str(accelerator))
+    def _precision(self, chosen: Any) -> Any:
+        if chosen.precision in ("bf16-true", "16-true"):
+            raise InputError(
+                f"trainer.precision is {chosen.precision}, which rounds the weights themselves, so that small steps are "
+                f"lost; set {chosen.precision.replace('true', 'mixed')}"
+            )
+        if chosen.precision is not None:
+            return chosen.precision
+        device = _device(str(chosen.accelerator))
         if device == "cuda":
             torch.set_float32_matmul_precision("high")
         if self.checkpoint is None or self.command == "fit":

@@ -1,6 +1,7 @@
 """Optimizers and schedules by name, with the learning rate by hand."""
 
 import math
+import re
 
 import pytest
 import timm.optim
@@ -9,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from segmentation.errors import InputError
-from segmentation.model.optimization import build_optimizer, build_schedule, watched
+from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
 
 
 def parameters() -> list[nn.Parameter]:
@@ -93,6 +94,12 @@ def test_an_option_with_an_argument_of_its_own_is_refused_with_its_place(option)
 def test_values_that_an_optimizer_refuses_are_shown_with_its_reason():
     with pytest.raises(InputError, match="model.optimizer adam refuses .*'lr': -1.* \\(Invalid learning rate: -1\\)"):
         build_optimizer("adam", parameters(), -1, 0, {})
+
+
+@pytest.mark.parametrize("options", [{"betas": [0.9]}, {"betas": {}}, {"foreach": True, "fused": True}])
+def test_an_optimizer_that_cannot_be_built_with_its_options_is_refused(options):
+    with pytest.raises(InputError, match=r"model.optimizer adam refuses .*, 'weight_decay': 0, .*\(.*\)"):
+        build_optimizer("adam", parameters(), 1e-3, 0, options)
 
 
 def test_an_optimizer_that_this_machine_lacks_is_refused_with_the_reason(monkeypatch):
@@ -186,6 +193,28 @@ def test_an_option_of_another_schedule_is_refused_with_those_that_fit():
         rates("step", 4, options={"power": 1})
     with pytest.raises(InputError, match="plateau takes no 'patiense'; did you mean 'patience'"):
         rates("plateau", 4, options={"patiense": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("step", {"at": 0.5}),
+        ("step", {"gamma": "x"}),
+        ("cosine", {"end": "x"}),
+        ("poly", {"power": -1}),
+        ("plateau", {"factor": 2.0}),
+        ("plateau", {"min_lr": [0.1, 0.2]}),
+        ("plateau", {"min_lr": "x"}),
+        ("plateau", {"patience": "x"}),
+        ("plateau", {"threshold": "x"}),
+        ("plateau", {"monitor": 3}),
+    ],
+)
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+def test_a_schedule_that_fails_at_its_first_or_last_step_is_refused_with_its_options(name, options, warmup):
+    warmup = 0.0 if name == "plateau" else warmup
+    with pytest.raises(InputError, match=rf"model.schedule {name} refuses {re.escape(str(options))} \(.+\)"):
+        check_optimization("sgd", 1.0, 0.0, {}, name, warmup, options)
 
 
 @pytest.mark.parametrize(("name", "warmup"), [("cosine", -0.1), ("cosine", 1.0), ("constant", 5), ("plateau", 0.1)])

@@ -77,9 +77,8 @@ class BuiltFit(SegmentationCLI):
     def instantiate_trainer(self, **_: Any) -> Trainer:
         """The Trainer."""
         chosen = self._get(self.config_init, "trainer")
-        precision: Any = chosen.precision or self._precision(chosen.accelerator)
         kept = {name: chosen[name] for name in KEPT}
-        return Trainer(**kept, precision=precision, **self.options)
+        return Trainer(**kept, precision=self._precision(chosen), **self.options)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing is run."""

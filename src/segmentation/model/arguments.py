@@ -51,7 +51,9 @@ def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: st
     Raises:
         InputError: Naming what differs.
     """
-    names = [*OPTIMIZER, *(["schedule_options"] if stored.get("schedule") == "plateau" else [])]
+    schedules = [stored.get("schedule"), *([given["schedule"]] if "schedule" in given else [])]
+    # a plateau knows its best score and what it lowers the rate by, the others only how many steps were made
+    names = [*OPTIMIZER, *(["schedule", "schedule_options"] if "plateau" in schedules else [])]
     if stored.get("ema") is not None and "ema" in given:  # the weights of the checkpoint are the average
         names += ["ema"] if given["ema"] is None else []
     different = [

@@ -28,8 +28,9 @@ class Distillation(Callback):
     mean squares over the channels of their features, as vectors of length 1 (Zagoruyko & Komodakis 2017, attention
     transfer, arXiv 1612.03928): it fits encoders of any widths and has no weights of its own.
 
-    Teachers see the crops of the student, augmented alike, in evaluation mode and with their own normalisation. They
-    are in no checkpoint; a resumed run is given them again. What they were trained on counts as trained on.
+    Teachers see the crops of the student, augmented alike, in evaluation mode and with their own mean and deviation; by
+    the intensity rules max and percentile, though, within the bounds of the student's images. They are in no checkpoint;
+    a resumed run is given them again. What they were trained on counts as trained on.
 
     Args:
         teacher: A checkpoint, a run folder, a folder of crossval, or a list of these; null for none.

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning import Callback, LightningModule
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -24,6 +25,7 @@ from segmentation.model.averaging import AverageWeights, check_average
 from segmentation.model.checkpoint import FORMAT, check_data, read_extras
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
+from segmentation.model.networks.unused import unused_parameters
 from segmentation.model.networks.widths import Widths, set_widths
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
 from segmentation.model.resizing import resized
@@ -79,7 +81,7 @@ class SegmentationModule(LightningModule):
         scores: region, em, or both.
         criterion: What chooses the threshold of a binary task after each validation: dice, iou or v_rand.
         target_class: The class whose dice or iou chooses it; null for the mean over classes.
-        threshold: A fixed threshold instead of the chosen one.
+        threshold: A fixed threshold instead of the chosen one; two classes only.
         smallest_object: Connected pixels of a class other than the first are cleared away below this number;
             null for the one chosen after fit on the best checkpoint, where clearing gains. Validations that choose the
             threshold are without it.
@@ -178,11 +180,16 @@ class SegmentationModule(LightningModule):
                 ``tta_scales`` and ``agglomeration``, as the arguments of these names.
 
         Raises:
-            InputError: For values outside their range.
+            InputError: For values outside their range, and for a threshold of more than two classes.
         """
         self.hparams.update(options)
         settings = self.hparams
         decided = self._decided()
+        if "threshold" in decided and not self.classes.binary:
+            raise InputError(
+                f"model.threshold is {settings['threshold']}, but a threshold is for two classes and there are "
+                f"{len(self.classes)}; leave it out"
+            )
         if not 0 <= decided.get("threshold", 0) <= 1:
             raise InputError(f"model.threshold is {settings['threshold']}; give a probability from 0 to 1")
         for name in DECIDED[1:]:
@@ -224,7 +231,8 @@ class SegmentationModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Let the loaders make the maps of the loss; take the normalisation from the training images.
 
-        That is done once: a loaded checkpoint keeps its own.
+        That is done once: a loaded checkpoint keeps its own. DistributedDataParallel refuses to train what has no
+        gradient, which is left out.
         """
         if self.loss.maps:
             self._data().maps = self.loss.maps
@@ -240,6 +248,10 @@ class SegmentationModule(LightningModule):
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
+        if isinstance(self.trainer.strategy, DDPStrategy):
+            image = torch.zeros(2, self.hparams["in_channels"], 1, 1, device=self.device)
+            for parameter in unused_parameters(self.network, image):
+                parameter.requires_grad_(False)
         self.context = data.source.context
         self.trained_on = self.trained_on | data.trained_on()
         self.precision = str(self.trainer.precision)

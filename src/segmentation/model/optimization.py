@@ -68,7 +68,7 @@ def build_optimizer(
     arguments = {"lr": lr, "weight_decay": weight_decay} | ({"fused": True} if one_kernel else {}) | options
     try:
         return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
 
 
@@ -83,7 +83,15 @@ def check_optimization(
 ) -> None:
     """Raise InputError for wrong names and options before anything is trained, by building both for one number."""
     built = build_optimizer(optimizer, [nn.Parameter(torch.zeros(1))], lr, weight_decay, optimizer_options)
-    build_schedule(schedule, built, 100, warmup, schedule_options)
+    try:
+        scheduler = build_schedule(schedule, built, 100, warmup, schedule_options)["scheduler"]
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.num_bad_epochs = scheduler.patience  # so that it lowers the rate now
+            scheduler.step(math.nan)
+        else:
+            _ = [SCHEDULES[schedule](done, schedule_options) for done in (0.0, 1.0)]
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"model.schedule {schedule} refuses {schedule_options} ({error})") from error
 
 
 SCHEDULES: dict[str, Callable[[float, dict[str, Any]], float]] = {

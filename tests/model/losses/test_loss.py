@@ -10,6 +10,7 @@ import torch
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.loss import LOSSES, WEIGHTED, WEIGHTED_MULTICLASS, Loss
+from segmentation.model.module import SegmentationModule
 
 TWO = Classes(("background", "lesion"))
 THREE = Classes(("road", "tree", "sky"))
@@ -53,6 +54,28 @@ def test_a_good_prediction_costs_less_than_a_poor_one_and_a_perfect_one_next_to_
     # the hardest quarter of a prediction that is half wrong is as wrong as can be
     assert costs[0] < costs[1] < costs[2] or (name == "ohem" and costs[0] < costs[1] == costs[2])
     assert float(cost(loss, sure(truth, classes, 30), truth)) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "bce"])
+def test_a_number_added_to_all_logits_of_a_pixel_changes_nothing(cost, name):
+    logits, mask = example(THREE)
+    loss, shift = Loss({name: 1}, THREE), torch.linspace(-9, 9, mask.numel()).view_as(mask)
+    assert float(cost(loss, logits + shift[:, None], mask)) == pytest.approx(float(cost(loss, logits, mask)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+def test_the_loss_of_a_validation_is_that_of_the_training(monkeypatch, name, classes):
+    logits, mask = (part[:1] for part in example(classes))
+    logits = 3 * logits
+    module = SegmentationModule(
+        {"names": list(classes.names)}, 1, "PlainUnet", network_options={"width": 1}, loss={name: 1}
+    )
+    monkeypatch.setattr(module, "forward", lambda image: logits)
+    maps = {name: torch.from_numpy(of(mask[0].numpy().astype("uint8")))[None] for name, of in module.loss.maps.items()}
+    module.on_test_epoch_start()
+    module.test_step({"image": torch.zeros(1, 1, 5, 6), "mask": mask, "id": ["a"], "maps": maps}, 0)
+    _, scores = module.stage_scores.compute()
+    assert scores["loss"] == pytest.approx(float(module.loss(logits, mask, maps)), rel=1e-4)
 
 
 @pytest.mark.parametrize(("name", "classes"), CASES)

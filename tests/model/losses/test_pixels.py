@@ -5,6 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
+from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.loss import Loss
 
@@ -52,6 +53,20 @@ def test_focal_by_hand(two):
     options = {"focal": {"gamma": 3, "alpha": 0.9}}
     expected = (0.9 * log(2) / 8 + 0.1 * log(4 / 3) / 64) / 2
     assert float(Loss({"focal": 1}, two, None, options)(logits, mask)) == pytest.approx(expected)
+
+
+def test_focal_of_several_classes_by_hand(three):
+    # softmax gives the truth 1/4 and 6/10
+    logits = torch.tensor([[0, 0, log(2)], [0, log(3), log(6)], [9, -9, 0]]).T.reshape(1, 3, 1, 3)
+    mask = torch.tensor([0, 2, 255]).view(1, 1, 3)
+    first, second = 9 / 16 * log(4), 16 / 100 * log(10 / 6)
+    assert float(Loss({"focal": 1}, three)(logits, mask)) == pytest.approx((first + second) / 2)
+    weighted = Loss({"focal": 1}, three, class_weights=[2, 5, 1])(logits, mask)
+    assert float(weighted) == pytest.approx((2 * first + second) / 3)
+    with pytest.raises(
+        InputError, match="focal refuses {'alpha': 0.25}: alpha is for two classes; give more of them mod"
+    ):
+        Loss({"focal": 1}, three, None, {"focal": {"alpha": 0.25}})
 
 
 def test_unet_by_hand(two, cost):
@@ -104,11 +119,11 @@ def test_scnp_takes_the_worst_neighbour_of_the_same_class(two, three):
     assert float(Loss({"scnp": 1}, two)(logits, mask)) == pytest.approx(expected)
     further = Loss({"scnp": 1}, two, None, {"scnp": {"reach": 2}})
     assert float(further(logits, mask)) == pytest.approx((3 * log(2) + 2 * log(4 / 3)) / 5)
-    # with K logits: the pixels of sky get its smallest logit, and of the others their largest one
-    logits = torch.tensor([[0.0, 1, 2], [1, 0, 3]]).T.reshape(1, 3, 1, 2)
+    # with probabilities (1/6, 2/6, 3/6) and (2/8, 1/8, 5/8) the pixels of sky get its smallest, and of the others their
+    # largest one: 2/8, 2/6 and 3/6
+    logits = torch.tensor([[0, log(2), log(3)], [log(2), 0, log(5)]]).T.reshape(1, 3, 1, 2)
     mask = torch.tensor([[[2, 2]]])
-    expected = -torch.tensor([1.0, 1, 2]).log_softmax(0)[2]
-    assert float(Loss({"scnp": 1}, three)(logits, mask)) == pytest.approx(float(expected))
+    assert float(Loss({"scnp": 1}, three)(logits, mask)) == pytest.approx(log((6 + 8 + 12) / 12))
 
 
 def test_ignored_pixels_are_nobodys_neighbours(two):

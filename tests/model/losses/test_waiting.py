@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.loss import LOSSES, WEIGHTED_MULTICLASS, Loss
 
-WAIT = {"focal", "lovasz", "ohem"}
+WAIT = {"lovasz", "ohem"}
 """They pick pixels, whose number must be known."""
 
 

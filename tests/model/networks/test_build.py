@@ -170,6 +170,22 @@ def test_options_that_do_not_fit_together_are_refused_with_the_reason():
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "FPN",
+            {"upsampling": 8},
+            r"FPN with {'upsampling': 8} answers an image of shape \(1, 3, 64, 64\) with \(1, 4, 128",
+        ),
+        ("PSPNet", {"encoder_depth": 4}, r"with \(1, 4, 32, 32\); it must be logits of shape \(1, 4, 64, 64\)"),
+    ],
+)
+def test_options_with_which_a_network_answers_in_another_size_are_refused(name, options, message):
+    with pytest.raises(InputError, match=message):
+        build(name, **options)
+
+
+@pytest.mark.parametrize(
     ("name", "encoder", "cure"),
     [
         ("DPT", "resnet18", "DPT takes encoders named tu-..., model.encoder is 'resnet18'; .* tu-vit_tiny_patch16_224"),

@@ -51,7 +51,7 @@ class Loss(nn.Module):
         options: Loss name -> its options, the keyword-only arguments of its class in ``LOSSES``.
 
     Attributes:
-        maps: What the losses need of a mask beyond its pixels, by name.
+        maps: What the losses need of a mask beyond its pixels, by name: mask (H, W) -> map (..., H, W).
 
     Raises:
         InputError: For an unknown loss or option, or one that the task or the class weights do not fit.
@@ -75,11 +75,6 @@ class Loss(nn.Module):
         self.register_buffer("class_weights", None, persistent=False)
         self.weigh([1.0] * len(classes) if class_weights == "auto" else class_weights)
 
-    @property
-    def maps(self) -> dict[str, MapOf]:
-        """Mask (H, W) -> map (..., H, W), by name."""
-        return {name: of for term in self._terms() for name, of in term.maps.items()}
-
     def weigh(self, class_weights: list[float] | None) -> None:
         """Use these weights of the classes from now on; they are no part of the state.
 
@@ -91,6 +86,7 @@ class Loss(nn.Module):
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, device=device).float()
         terms = {name: _built(name, self.classes, class_weights, self.options.get(name, {})) for name in self.weights}
         self.terms = nn.ModuleDict(terms).to(device)
+        self.maps: dict[str, MapOf] = {name: of for term in terms.values() for name, of in term.maps.items()}
 
     def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss of a batch.
@@ -105,11 +101,8 @@ class Loss(nn.Module):
         """
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float()
-            shares = zip(self.weights.values(), self._terms(), strict=True)
+            shares = zip(self.weights.values(), self.terms.values(), strict=True)
             return torch.stack([share * term(logits, mask, maps or {}) for share, term in shares]).sum()
-
-    def _terms(self) -> list[Term]:
-        return [term for term in self.terms.values() if isinstance(term, Term)]
 
 
 def _built(name: str, classes: Classes, class_weights: list[float] | None, options: dict[str, Any]) -> Term:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from functools import partial
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,8 +41,12 @@ class CrossEntropy(Term):
         counted = self.counted(mask)
         truth = torch.where(counted, mask, 0)
         weights = counted * self.weights(truth, maps)
-        losses = cross_entropy(logits, truth, self.classes.binary, self.label_smoothing)
+        losses = self.losses(logits, truth)
         return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).eps)
+
+    def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """(B, H, W): the loss of each pixel."""
+        return cross_entropy(logits, truth, self.classes.binary, self.label_smoothing)
 
     def weights(self, truth: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """(B, H, W) float32: how much each pixel counts."""
@@ -125,6 +128,9 @@ class NeighbourCrossEntropy(Term):
     largest one among those that are not. A gap in a thin structure, or an island, is so paid for by its surroundings
     too. Ignored pixels are nobody's neighbours.
 
+    K logits are taken as ``log_softmax`` gives them: softmax knows those of a pixel only up to a number, which would
+    make neighbours incomparable.
+
     Args:
         classes: Of the task.
         reach: How many pixels away a neighbour may be, in rows and in columns.
@@ -136,6 +142,7 @@ class NeighbourCrossEntropy(Term):
 
     def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """As ``Term``."""
+        logits = logits if self.classes.binary else logits.log_softmax(1)
         counted = self.counted(mask)
         truth = one_hot(mask, [1] if self.classes.binary else range(len(self.classes)))
         nobody = ~counted[:, None]
@@ -149,16 +156,17 @@ class NeighbourCrossEntropy(Term):
         return F.max_pool2d(planes, 2 * self.reach + 1, stride=1, padding=self.reach)
 
 
-class Focal(Term):
-    """Focal loss, each class against the rest: mean of ``-(1 - p_t)^gamma log p_t`` over the counted pixels.
+class Focal(CrossEntropy):
+    """Cross-entropy in which easy pixels count less: ``-(1 - p_t)^gamma log p_t``, p_t the probability of the truth.
 
-    p_t is the probability of the truth (Lin et al. 2017, doi 10.1109/ICCV.2017.324); SMP's.
+    Lin et al. 2017, doi 10.1109/ICCV.2017.324; with p_t by softmax in a task of more than two classes. The mean over the
+    counted pixels, weighted as in ``CrossEntropy``.
 
     Args:
         classes: Of the task.
         class_weights: One for each class of a multiclass task; None for 1.
         gamma: The larger, the less the easy pixels count; 1 or more: below, the gradient of a sure pixel is infinite.
-        alpha: Weight of a pixel that is of the class, 1 - alpha of one that is not, 0..1; null for 1 and 1.
+        alpha: Factor of a pixel of class 1, 1 - alpha of one of class 0, 0..1; null for 1 and 1. Two classes only.
     """
 
     def __init__(
@@ -169,20 +177,17 @@ class Focal(Term):
         gamma: float = 2.0,
         alpha: float | None = None,
     ) -> None:
-        super().__init__(classes)
-        self.focal = smp.losses.FocalLoss(
-            "binary" if classes.binary else "multiclass",
-            alpha=None if alpha is None else checked("alpha", alpha, 0, 1),
-            gamma=checked("gamma", gamma, 1),
-            ignore_index=classes.ignore_index,
-            reduction="sum",
-            class_weights=class_weights,
-        )
+        super().__init__(classes, class_weights)
+        self.gamma = checked("gamma", gamma, 1)
+        self.alpha = None if alpha is None else checked("alpha", alpha, 0, 1)
+        if alpha is not None and not classes.binary:
+            raise ValueError("alpha is for two classes; give more of them model.class_weights")
 
-    def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
-        """As ``Term``."""
-        summed: Tensor = self.focal(logits, mask)
-        return summed / self.counted(mask).sum().clamp_min(1)  # SMP's own mean is NaN when every pixel is ignored
+    def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """(B, H, W): the loss of each pixel."""
+        entropy = super().losses(logits, truth)
+        focal = (-torch.expm1(-entropy)) ** self.gamma * entropy
+        return focal if self.alpha is None else focal * torch.where(truth == 1, self.alpha, 1 - self.alpha)
 
 
 def cross_entropy(logits: Tensor, truth: Tensor, binary: bool, smoothing: float = 0.0) -> Tensor:

@@ -13,7 +13,7 @@ from segmentation.errors import InputError, nearest
 from segmentation.model.networks.any_size import AnySize
 from segmentation.model.networks.fcn import FCN
 from segmentation.model.networks.fusion import fuse
-from segmentation.model.networks.imported import first_line, imported_network
+from segmentation.model.networks.imported import check_answer, first_line, imported_network
 from segmentation.model.networks.plain_unet import PlainUnet
 
 
@@ -90,7 +90,7 @@ def build_network(
 
     Raises:
         InputError: For an unknown name or option, with the nearest known ones, for modalities that do not
-            fit, or when pretrained weights cannot be fetched.
+            fit, for options with which it answers in another size, or when pretrained weights cannot be fetched.
     """
     if modalities is not None:
         _check_modalities(name, modalities, in_channels)
@@ -108,7 +108,11 @@ def build_network(
     stride = getattr(network, "stride", 32)
     # PAN halves the encoder's last features three times
     shortest = 8 * network.encoder.output_stride if isinstance(network, smp.PAN) else 2 * stride
-    return AnySize(network, stride, shortest, _fixed_size(network))
+    sized = AnySize(network, stride, shortest, _fixed_size(network))
+    if options:
+        size, cure = (in_channels, sized.shortest, sized.shortest), "leave model.network_options out, or change them"
+        check_answer(f"{name} with {options}", network, size, out_channels, cure)
+    return sized
 
 
 def _by_name(

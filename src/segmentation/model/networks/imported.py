@@ -37,8 +37,29 @@ def imported_network(path: str, in_channels: int, out_channels: int, options: di
     if not isinstance(network, nn.Module):
         raise InputError(f"model.network {path} makes a {type(network).__name__}; give a torch.nn.Module")
     stride = getattr(network, "stride", 32)
-    _check_answer(path, network, (in_channels, 2 * stride, 3 * stride), out_channels)
+    cure = "its class attribute stride says what height and width must be divisible by, 32 where it has none"
+    check_answer(path, network, (in_channels, 2 * stride, 3 * stride), out_channels, cure)
     return AnySize(network, stride, 2 * stride)
+
+
+def check_answer(name: str, network: nn.Module, size: tuple[int, int, int], out_channels: int, cure: str) -> None:
+    """Raise InputError when the network, which is called ``name``, answers an image (C, H, W) with another shape."""
+    image, wanted = torch.zeros(1, *size), (1, out_channels, *size[1:])
+    training = network.training
+    try:
+        with torch.no_grad():
+            answer = network.eval()(image)
+    except Exception as error:
+        raise InputError(
+            f"model.network {name} fails on an image of shape {tuple(image.shape)} ({first_line(error)}); {cure}"
+        ) from error
+    network.train(training)
+    shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+    if shape != wanted:
+        raise InputError(
+            f"model.network {name} answers an image of shape {tuple(image.shape)} with {shape}; "
+            f"it must be logits of shape {wanted}"
+        )
 
 
 def first_line(error: Exception) -> str:
@@ -59,23 +80,3 @@ def _import(path: str) -> Callable[..., Any]:
             f"from the working folder {folder}"
         ) from error
     return found
-
-
-def _check_answer(path: str, network: nn.Module, size: tuple[int, int, int], out_channels: int) -> None:
-    image, wanted = torch.zeros(1, *size), (1, out_channels, *size[1:])
-    training = network.training
-    try:
-        with torch.no_grad():
-            answer = network.eval()(image)
-    except Exception as error:
-        raise InputError(
-            f"model.network {path} fails on an image of shape {tuple(image.shape)} ({first_line(error)}); "
-            "its class attribute stride says what height and width must be divisible by, 32 where it has none"
-        ) from error
-    network.train(training)
-    shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-    if shape != wanted:
-        raise InputError(
-            f"model.network {path} answers an image of shape {tuple(image.shape)} with {shape}; "
-            f"it must be logits of shape {wanted}"
-        )
