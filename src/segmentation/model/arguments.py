@@ -54,8 +54,8 @@ def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: st
     schedules = [stored.get("schedule"), *([given["schedule"]] if "schedule" in given else [])]
     # a plateau knows its best score and what it lowers the rate by, the others only how many steps were made
     names = [*OPTIMIZER, *(["schedule", "schedule_options"] if "plateau" in schedules else [])]
-    if stored.get("ema") is not None and "ema" in given:  # the weights of the checkpoint are the average
-        names += ["ema"] if given["ema"] is None else []
+    if given.get("ema", 0) is None:  # the weights of the checkpoint may be the average
+        names.append("ema")
     different = [
         f"model.{name} is {given[name]!r} instead of {stored.get(name)!r}"
         for name in names
@@ -63,6 +63,6 @@ def check_optimizer_kept(given: Namespace, stored: dict[str, Any], ckpt_path: st
     ]
     if different:
         raise InputError(
-            f"{', '.join(different)}, but a training that goes on keeps its optimizer; leave it out, or start a new training "
+            f"{', '.join(different)}, but a training that goes on keeps its optimizer and average; leave it out, or start a new training "
             f"from these weights: --initial_weights {shlex.quote(str(ckpt_path))} without --ckpt_path"
         )
