@@ -22,6 +22,8 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 MANY = 16  # more values than this are no list of classes that somebody forgot to state
 
+MOST_CLASSES = 254
+
 OBJECTS = "objects"
 _THRESHOLD = re.compile(r">=\s*([0-9.eE+-]+)")
 _IGNORED = "ignore"
@@ -92,8 +94,8 @@ class MaskRule:
         ignore_unknown: Read values without a meaning as ``ignore_index`` instead.
 
     Raises:
-        InputError: When ``values`` leads to no class or has no such form, or ``ignore_index`` is itself a
-            class or no uint8.
+        InputError: When ``values`` leads to no class or has no such form, ``ignore_index`` is itself a
+            class or no uint8, or there are more than ``MOST_CLASSES`` classes.
     """
 
     def __init__(self, classes: Classes, values: MaskMeaning = None, ignore_unknown: bool = False) -> None:
@@ -101,6 +103,11 @@ class MaskRule:
             raise InputError(
                 f"data.source.ignore_index is {classes.ignore_index}; with {len(classes)} classes it is "
                 f"{len(classes)}..255. Set data.source.ignore_index: 255"
+            )
+        if len(classes) > MOST_CLASSES:
+            raise InputError(
+                f"there are {len(classes)} classes; masks can be read as at most {MOST_CLASSES}, because a byte also "
+                "holds what does not count and what means nothing. Put some of the classes together"
             )
         self.classes = classes
         self.stated = values is not None
