@@ -114,6 +114,17 @@ def test_masks_of_one_value_do_not_train(squares: Path, run: Callable[..., int])
     assert run("check", "--root", squares) == 1
 
 
+def test_what_is_doubtful_about_values_is_a_warning(tmp_path: Path, run: Callable[..., int]) -> None:
+    root, random = tmp_path / "roads", np.random.default_rng(0)
+    for number in range(6):
+        written(root / "images" / f"{number}.png", random.integers(0, 255, (32, 32, 3)))
+        written(root / "masks" / f"{number}.png", np.arange(32)[:, None] // 8 + np.zeros((1, 32)))
+    (root / "classes.txt").write_text("sky\nroad\ncar\n")
+    assert run("check", "--root", root) == 0
+    warning = report("check-roads")["warnings"][0]  # type: ignore[index]
+    assert "3 is taken for pixels that do not count" in warning["fault"] and "{0: 255, 1: 0" in warning["cure"]
+
+
 def config_of(root: Path, **more: object) -> Path:
     source = {"class_path": "FolderSource", "init_args": {"root": str(root), "mask_values": {0: 0, 255: 1}}}
     path = Path("mine.yaml")

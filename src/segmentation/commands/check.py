@@ -137,7 +137,9 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
         *(f"  {command}" for command in commands),
     ]
     report = replace(report, config=to_yaml(choices, head), commands=commands, facts=facts)
-    return _judged(report, reading, data, facts), reading
+    report = _judged(report, reading, data, facts)
+    doubts = () if detected.meaning is None else detected.meaning.warnings
+    return replace(report, warnings=(*doubts, *report.warnings)), reading
 
 
 def _of_config(config: Path) -> tuple[Report, _Reading | None]:

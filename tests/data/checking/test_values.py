@@ -67,6 +67,14 @@ NAMES = ("sky", "road", "car")
         ((0, 2), ClassTable(NAMES), {"classes": list(NAMES)}),
         ((0, 1, 2, 255), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 255}),
         ((0, 1, 2, 3), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 3}),
+        ((1, 2, 3), ClassTable(NAMES), {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2}}),
+        ((2, 3), ClassTable(NAMES), {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2}}),
+        (
+            (1, 2, 3, 255),
+            ClassTable(NAMES, (0, 1, 2), by_order=True),
+            {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2, 255: 255}},
+        ),
+        ((1, 2, 3), ClassTable(NAMES, (0, 1, 2)), {"classes": list(NAMES), "ignore_index": 3}),
         ((0, 1, 3), ClassTable(NAMES, (0, 1, 3)), {"classes": list(NAMES), "mask_values": {0: 0, 1: 1, 3: 2}}),
         ((0, 255), ClassTable(("cell", "wall")), {"classes": ["cell", "wall"], "mask_values": {0: 0, 255: 1}}),
     ],
@@ -78,6 +86,17 @@ def test_grey_values_by_a_table(values: tuple[int, ...], table: ClassTable, argu
 def test_names_without_background_begin_at_1_when_most_pixels_are_0() -> None:
     found = meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), ClassTable(("cat", "dog", "cow")))
     assert found.arguments == {"classes": ["background", "cat", "dog", "cow"]}
+
+
+def test_one_value_more_than_names_leaves_a_doubt() -> None:
+    table = ClassTable(NAMES, (0, 1, 2), by_order=True)
+    (doubt,) = meaning(of({0: 100, 1: 100, 2: 100, 3: 100}), table).warnings
+    assert doubt.fault.endswith("than the class table has names: 3 is taken for pixels that do not count")
+    assert doubt.cure.endswith("set data.source.mask_values: {0: 255, 1: 0, 2: 1, 3: 2}")
+    (doubt,) = meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), table).warnings
+    assert doubt.fault.endswith("0 is taken for the background") and "data.source.ignore_index: 3" in doubt.cure
+    assert meaning(of({1: 900, 2: 30, 3: 40}), table).warnings == ()
+    assert meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), ClassTable(NAMES, (0, 1, 2))).warnings == ()
 
 
 def test_a_table_that_does_not_fit_is_said() -> None:

@@ -12,6 +12,7 @@ from skimage.measure import label
 from segmentation.data.channels import without_opaque_alpha
 from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
+from segmentation.data.problems import Problem
 from segmentation.data.reading import read_values
 from segmentation.data.sample import Part
 from segmentation.errors import InputError
@@ -73,10 +74,12 @@ class Meaning:
         arguments: ``classes``, and what is needed of ``mask_values``, ``ignore_index``, ``ignore_unknown`` and
             ``colors``; plain values.
         reasons: Argument -> one sentence why.
+        warnings: What else the values may mean.
     """
 
     arguments: dict[str, Any]
     reasons: dict[str, str]
+    warnings: tuple[Problem, ...] = ()
 
 
 def peek(parts: Sequence[Part], most: int = READ) -> Peek:
@@ -206,10 +209,20 @@ def _named(seen: Peek, values: Sequence[int], table: ClassTable) -> Meaning | No
     known = list(table.values) if table.values is not None else list(range(count))
     left = [value for value in values if value not in known and value not in ignored]
     reasons = {"classes": f"the {count} names of the class table"}
-    if table.values is None and left == [count] and _zero_is_background(seen, table):
-        names, left = ["background", *names], []
+    doubt: tuple[Problem, ...] = ()
+    unnamed = left[:1] == [count] and (table.values is None or table.by_order)  # one value more than names
+    if unnamed and 0 not in values:
+        known, left = list(range(1, count + 1)), left[1:]
+    elif unnamed and _zero_is_background(seen, table):
+        names, left = ["background", *names], left[1:]
         known = list(range(count + 1))
         reasons["classes"] = f"0, most of the pixels, is the background; 1..{count} are the names of the class table"
+        cure = f"set data.source.classes to the names of the table and data.source.ignore_index: {count}"
+        doubt = (_doubt("0 is taken for the background", f"if it is {count} that does not count, {cure}"),)
+    elif unnamed:
+        shifted = {0: IGNORE_INDEX} | {value: value - 1 for value in range(1, count + 1)}
+        cure = f"remove data.source.ignore_index and set data.source.mask_values: {shifted}"
+        doubt = (_doubt(f"{count} is taken for pixels that do not count", f"if it is 0 that has no name, {cure}"),)
     arguments: dict[str, Any] = {"classes": names}
     voids = [value for value in left if value in (IGNORE_INDEX, max(known) + 1)]
     if set(left) - set(voids) or len(voids) > 1 or not set(values) & set(known):
@@ -220,10 +233,19 @@ def _named(seen: Peek, values: Sequence[int], table: ClassTable) -> Meaning | No
         if voids:
             reasons["ignore_index"] = f"{index} has no name in the class table, so its pixels do not count"
             arguments["ignore_index"] = index
-        return Meaning(arguments, reasons)
+        return Meaning(arguments, reasons, doubt)
     arguments["mask_values"] = {value: at for at, value in enumerate(known)} | dict.fromkeys(ignored, IGNORE_INDEX)
-    reasons["mask_values"] = "the values of the class table, which are not 0, 1, 2, ..."
+    reasons["mask_values"] = (
+        f"{known[0]}..{known[-1]} are the names of the class table: no mask looked at holds 0"
+        if unnamed
+        else "the values of the class table, which are not 0, 1, 2, ..."
+    )
     return Meaning(arguments, reasons)
+
+
+def _doubt(taken: str, cure: str) -> Problem:
+    """CamVid's 11 names are 0..10 and 11 is void; ADE20K's 150 names are 1..150 and 0 has none."""
+    return Problem(f"the masks hold one value more than the class table has names: {taken}", cure=cure)
 
 
 def _zero_is_background(seen: Peek, table: ClassTable) -> bool:
