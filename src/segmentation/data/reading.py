@@ -64,7 +64,8 @@ def read_pixels(part: Part) -> NDArray[Any]:
 def read_values(part: Part) -> NDArray[Any]:
     """One mask as stored: (H, W) palette indices or grey values, (H, W, C) for colours.
 
-    Turned as ``read_pixels`` turns its image.
+    Turned as ``read_pixels`` turns its image. One-bit masks are 0/255 by their bits, also where a tag
+    says that 0 is white.
 
     Raises:
         FileError: As ``read_pixels``.
@@ -123,7 +124,8 @@ def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
         if page.axes.startswith("S"):  # planar: (C, H, W) on disk
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.dtype == np.bool_:
-            white = page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
+            # tifffile writes booleans under this tag, which must not turn over what a mask says
+            white = keep_palette or page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
             pixels = np.where(pixels == white, np.uint8(255), np.uint8(0))
         elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not keep_palette:
             colors: NDArray[np.uint8] = np.moveaxis(page.colormap >> 8, 0, -1).astype(np.uint8)
@@ -206,10 +208,11 @@ def _read_coded(part: Part, page: tifffile.TiffPage, *, keep_palette: bool) -> N
     with Image.open(part.path) as image:
         image.seek(page.index)
         pixels = _from_pillow(image, part, keep_palette=keep_palette, stack=True)
-    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.bitspersample == 1:
-        return pixels
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 8:
+    bits = page.bitspersample
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and (bits == 8 or (bits == 1 and keep_palette)):
         pixels = np.uint8(255) - pixels  # Pillow inverts it
+    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or bits == 1:
+        return pixels
     # Pillow has no unsigned 32-bit and no signed 16-bit images; the bits are right
     return pixels if page.dtype is None else pixels.astype(page.dtype)
 
