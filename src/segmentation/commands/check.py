@@ -218,7 +218,7 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
     table = None if detected.layout.table is None else read_class_table(detected.layout.table)
     before = {} if detected.meaning is None else detected.meaning.arguments
     try:
-        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED), table)
+        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED, table), table)
         arguments = {key: value for key, value in detected.arguments.items() if key not in before} | meaning.arguments
         if arguments == detected.arguments:
             return detected, reading

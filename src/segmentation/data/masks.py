@@ -130,6 +130,7 @@ class MaskRule:
 
         Args:
             values: (H, W), or (H, W, C): colours, or equal channels; an opaque alpha is dropped. Any real dtype.
+                A palette's indices, or its colours where the rule is one of colours (``channels`` > 1).
             part: Where the values come from, for messages; a lossy file format is known by its suffix.
 
         Returns:
@@ -325,7 +326,7 @@ class MaskRule:
             grey = _one_channel(values, part)
             return grey if self.threshold is not None else _whole(grey, part)
         if values.ndim == 2:
-            values = np.repeat(values[..., None], 3, axis=2)  # a palette of greys, or one colour only
+            values = np.repeat(values[..., None], 3, axis=2)  # a mask of greys among colours, such as black alone
         if values.shape[2] == self.channels + 1:
             values = without_opaque_alpha(values)
         if values.shape[2] == self.channels - 1:

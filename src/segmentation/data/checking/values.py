@@ -1,7 +1,7 @@
 """What the values in the mask files of a data set mean, from the values themselves."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,40 +82,71 @@ class Meaning:
     warnings: tuple[Problem, ...] = ()
 
 
-def peek(parts: Sequence[Part], most: int = READ) -> Peek:
+def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = None) -> Peek:
     """Read some masks, evenly spread.
+
+    The values of palette masks are their indices, or their colours where other masks hold colours or the
+    palettes have those of the table.
 
     Args:
         parts: All masks.
         most: Read at most so many; those that cannot be read are passed over.
+        table: The classes as a file names them, if there is one.
     """
     chosen = [parts[at * (len(parts) - 1) // max(most - 1, 1)] for at in range(most)] if len(parts) > most else parts
-    stored = []
-    pixels, holders = Counter[Value](), Counter[Value]()
-    distinct, whole, dtypes, lossy, fused = [], [], set(), False, 0
+    counts: dict[Part, Counter[Value]] = {}
+    flat: list[Part] = []
+    whole, dtypes, lossy, fused = [], set(), False, 0
     for part in chosen:
         try:
-            values = _one_channel(read_values(part))
+            stored = read_values(part)
         except (InputError, OSError):
             continue
-        found = _counts(values)
-        stored.append(part)
-        pixels.update(found)
-        holders.update(found.keys())
-        distinct.append(len(found))
+        values = _one_channel(stored)
+        counts[part] = found = _counts(values)
+        flat += [part] if stored.ndim == 2 else []
         dtypes.add(values.dtype)
         lossy |= part.path.suffix.lower() in LOSSY_SUFFIXES
-        if len(stored) <= _CONNECTED and values.ndim == 2:
+        if len(counts) <= _CONNECTED and values.ndim == 2:
             whole += _whole(values)
             fused += max(0, len(found.keys() - {0}) - int(label(values != 0, return_num=True, connectivity=1)[1]))
+    known = {*table.colors, *table.ignored} if table is not None and table.colors and table.decodes else set()
+    if known or (flat and _colored(counts)):
+        painted = _palettes(flat)
+        counts |= painted if _colored(counts) or _are_painted(painted, known) else {}
+    pixels, holders = Counter[Value](), Counter[Value]()
+    for found in counts.values():
+        pixels.update(found)
+        holders.update(found.keys())
     deepest = max(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.uint8))
-    if any(isinstance(value, tuple) for value in pixels):  # a mask of black alone is grey by itself
+    if _colored(counts):  # a mask of black alone is grey by itself
         pixels, holders = _as_colors(pixels), _as_colors(holders)
     connected = sum(whole) / len(whole) if whole else None
-    fullest = max(zip(distinct, stored, strict=True), key=lambda pair: pair[0], default=(0, None))[1]
+    distinct = {part: len(found) for part, found in counts.items()}
+    fullest = max(distinct, key=distinct.__getitem__, default=None)
     return Peek(
-        len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy, fused, fullest
+        *(len(counts), dict(pixels), dict(holders), tuple(distinct.values()), connected, str(deepest), lossy, fused),
+        fullest,
     )
+
+
+def _colored(counts: Mapping[Part, Counter[Value]]) -> bool:
+    return any(isinstance(value, tuple) for found in counts.values() for value in found)
+
+
+def _palettes(parts: Sequence[Part]) -> dict[Part, Counter[Value]]:
+    """The colours of those that are palette masks."""
+    shown = {part: read_values(part, colors=True) for part in parts}
+    return {part: _counts(without_opaque_alpha(values)) for part, values in shown.items() if values.ndim == 3}
+
+
+def _are_painted(palettes: Mapping[Part, Counter[Value]], known: Set[Any]) -> bool:
+    """Whether these are the colours of a table: two of them or more, for a palette of greys has black too."""
+    pixels = Counter[Value]()
+    for found in palettes.values():
+        pixels.update(found)
+    there = {color: count for color, count in pixels.items() if isinstance(color, tuple) and color[:3] in known}
+    return len(there) > 1 and sum(there.values()) >= 0.5 * pixels.total()
 
 
 def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
