@@ -171,6 +171,19 @@ def test_numbers_of_connected_objects_are_one_class(tmp_path: Path) -> None:
     assert meaning(peek([written(tmp_path / "b.png", scattered)])).arguments["classes"][:2] == ["background", "class_1"]
 
 
+def test_few_numbered_objects_are_classes_with_a_warning(tmp_path: Path) -> None:
+    squares = np.kron(np.arange(1, 7).reshape(2, 3), np.pad(np.ones((3, 3), int), 1)).astype(np.uint16)
+    parts = [written(tmp_path / f"{n}.png", np.where(squares <= n, squares, 0)) for n in (0, 4, 6, 5)]
+    found = meaning(peek(parts))
+    assert found.arguments["classes"][-1] == "class_6"
+    (doubt,) = found.warnings
+    assert "holds 1..n, n up to 6" in doubt.fault and "mask_values: objects" in doubt.cure
+    gap = written(tmp_path / "gap.png", np.where(squares == 2, 0, squares))
+    torn = [written(tmp_path / f"torn{n}.png", np.tile(np.where(squares <= n, squares, 0), (2, 1))) for n in (4, 6)]
+    for others in ([*parts, gap], parts[2:3], torn):  # a value is left out, n is always 6, two regions of each value
+        assert meaning(peek(others)).warnings == ()
+
+
 PAINTED = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
 
 

@@ -48,6 +48,7 @@ class Peek:
         lossy: Whether a mask is of a lossy format.
         fullest: The mask with the most different values.
         fused: By how many the regions of pixels other than 0 are fewer than the values, in the masks of ``connected``.
+        numbered: Whether the values other than 0 are 1..n in each mask, and n differs.
     """
 
     masks: int
@@ -59,6 +60,7 @@ class Peek:
     lossy: bool = False
     fused: int = 0
     fullest: Part | None = None
+    numbered: bool = False
 
     @property
     def colored(self) -> bool:
@@ -124,9 +126,11 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
     connected = sum(whole) / len(whole) if whole else None
     distinct = {part: len(found) for part, found in counts.items()}
     fullest = max(distinct, key=distinct.__getitem__, default=None)
+    objects = [found.keys() - {0} for found in counts.values()]
+    numbered = all(values == set(range(1, len(values) + 1)) for values in objects) and len(set(map(len, objects))) > 1
     return Peek(
         *(len(counts), dict(pixels), dict(holders), tuple(distinct.values()), connected, str(deepest), lossy, fused),
-        fullest,
+        *(fullest, numbered),
     )
 
 
@@ -323,7 +327,7 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
         reasons["mask_values"] = f"the values {known} become the classes 0..{len(known) - 1} in this order"
     if table is not None:
         reasons["classes"] += f"; the {len(table.names)} names of the class table do not fit them"
-    return Meaning(arguments, reasons)
+    return Meaning(arguments, reasons, _may_be_objects(seen, whole))
 
 
 def _steps_of_one(values: Sequence[int]) -> bool:
@@ -347,6 +351,20 @@ def _are_objects(seen: Peek, values: Sequence[int]) -> bool:
     if seen.connected is None or seen.connected < 0.9 or max(seen.distinct) < 3 or values[0] < 0:
         return False
     return len(values) > _MANY_OBJECTS or (seen.dtype not in ("uint8", "bool") and len(values) > 8)
+
+
+def _may_be_objects(seen: Peek, values: Sequence[int]) -> tuple[Problem, ...]:
+    """A warning on masks that number few objects: by their values alone these are classes as well."""
+    if not seen.numbered or seen.connected is None or seen.connected < 0.9 or values[0] != 0 or len(values) < 3:
+        return ()
+    return (
+        Problem(
+            f"each mask looked at holds 1..n, n up to {values[-1]}, nearly always one connected region each: they may "
+            "number objects, and are taken for classes",
+            cure="if they number objects, set data.source.mask_values: objects and data.source.classes: "
+            "[background, foreground]",
+        ),
+    )
 
 
 def _two_names(table: ClassTable | None) -> list[str]:
