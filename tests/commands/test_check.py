@@ -1,6 +1,8 @@
 """``check``: a folder becomes a config that trains, and what is wrong with it is told with its files."""
 
+import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -138,6 +140,23 @@ def test_a_config_is_checked_as_it_is(squares: Path, run: Callable[..., int]) ->
     assert sorted(path.name for path in Path("check-mine").iterdir()) == ["check.html", "report.json"]
     split = report("check-mine")["split"]
     assert sorted(map(len, split.values())) == [0, 1, 5]  # type: ignore[attr-defined]
+
+
+def test_names_that_are_no_utf_8_are_told_and_shown(
+    squares: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("images", "masks"):
+        (squares / part / "00.png").rename(squares / part / os.fsdecode(b"gr\xfcn.png"))
+    Image.fromarray(np.zeros((40, 48), np.uint8)).save(squares / "masks" / os.fsdecode(b"gr\xfcn.png"))
+    (squares / "images").rename(squares / os.fsdecode(b"images \xfc"))
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", printed)
+    assert run("check", "--root", squares, "--out", "out") == 0
+    printed.seek(0)
+    assert "gr?n.png: the mask holds 'background' and nothing else" in printed.read()
+    assert "gr?n.png" in Path("out/check.html").read_text(encoding="utf-8")
+    config = yaml.safe_load(Path("out/config.yaml").read_bytes())
+    assert config["data"]["source"]["init_args"]["images"] == "images \udcfc/{stem}"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from segmentation.commands.out import check_folder
 from segmentation.data.checking import values
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
+from segmentation.data.checking.listing import shown
 from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
 from segmentation.data.checking.recipe import choose, this_machine, to_yaml
 from segmentation.data.class_tables import read_class_table
@@ -91,13 +92,13 @@ def check(*, root: Path | None = None, config: Path | None = None, out: Path | N
             return 1
         raise
     if root is not None and report.config:
-        (out / CONFIG).write_text(report.config, encoding="utf-8")
+        (out / CONFIG).write_text(report.config, encoding="utf-8", errors="replace")  # in comments; values are escaped
     told = _told(report)
     (out / REPORT).write_text(dumps(told, indent=1) + "\n", encoding="utf-8")
-    shown = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
-    sheet = [] if reading is None else pictures(reading.source, reading.samples, shown, report.split)
+    notes = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
+    sheet = [] if reading is None else pictures(reading.source, reading.samples, notes, report.split)
     write_page(out / PAGE, report, sheet)
-    print(dumps(told, indent=1) if json else _text(report, out))
+    print(dumps(told, indent=1) if json else shown(_text(report, out)))
     return 0 if report.trains else 1
 
 
