@@ -159,6 +159,27 @@ def test_names_that_are_no_utf_8_are_told_and_shown(
     assert config["data"]["source"]["init_args"]["images"] == "images \udcfc/{stem}"
 
 
+def test_a_config_that_is_no_yaml_is_told_before_anything_is_written(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("data: [1")
+    assert run("check", "--config", "mine.yaml") == 1
+    told = capsys.readouterr().err
+    assert "--config mine.yaml cannot be read" in told and "line 1, column 7" in told
+    assert not Path("check-mine").exists()
+
+
+def test_a_date_in_a_config_is_its_text(squares: Path, run: Callable[..., int]) -> None:
+    squares.rename("2024-05-03")
+    values = "{root: 2024-05-03, mask_values: {0: 0, 255: 1}}"
+    Path("mine.yaml").write_text(f"data: {{source: {{class_path: FolderSource, init_args: {values}}}, crop: 32}}\n")
+    assert run("check", "--config", "mine.yaml") == run("check", "--root", "2024-05-03", "--out", "other") == 0
+    for folder in ("check-mine", "other"):
+        settings = report(folder)["config"]
+        assert settings["data"]["source"]["init_args"]["root"] == "2024-05-03"  # type: ignore[index]
+        assert settings["data"]["crop"] == 32  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [

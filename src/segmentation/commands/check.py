@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace, get_loader
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -137,14 +138,18 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
-    report = replace(report, config=to_yaml(choices, head), commands=commands, facts=facts)
+    settings = Namespace()
+    for choice in choices:
+        settings[choice.key] = choice.value
+    report = replace(report, config=to_yaml(choices, head), settings=settings.as_dict(), commands=commands, facts=facts)
     report = _judged(report, reading, data, facts)
     doubts = () if detected.meaning is None else detected.meaning.warnings
     return replace(report, warnings=(*doubts, *report.warnings)), reading
 
 
 def _of_config(config: Path) -> tuple[Report, _Reading | None]:
-    report = Report(config.absolute().stem, str(config), config=_text_of(config))
+    text, settings = _content_of(config)
+    report = Report(config.absolute().stem, str(config), config=text, settings=settings)
     try:
         data = _built(config)
         data.source.prepare()
@@ -258,11 +263,15 @@ def _nothing(reading: _Reading) -> Problem:
     return Problem(f"none of the {len(reading.samples)} samples has a mask; training and scoring need labelled samples")
 
 
-def _text_of(config: Path) -> str:
+def _content_of(config: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a config, and what it says as ``fit`` reads it: a date stays the text it is."""
     try:
-        return config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {config} cannot be read ({error}); give a YAML file") from error
+        text = config.read_text(encoding="utf-8")
+        return text, get_loader("yaml")(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"--config {config} cannot be read ({' '.join(str(error).split())}); give a YAML file"
+        ) from error
 
 
 def _free_folder(name: str) -> Path:
@@ -322,7 +331,7 @@ def _told(report: Report) -> dict[str, Any]:
             ],
         },
         "split": report.split,
-        "config": yaml.safe_load(report.config) if report.config else None,
+        "config": report.settings,
     }
 
 
