@@ -127,6 +127,15 @@ def test_what_is_doubtful_about_values_is_a_warning(tmp_path: Path, run: Callabl
     assert "3 is taken for pixels that do not count" in warning["fault"] and "{0: 255, 1: 0" in warning["cure"]
 
 
+def test_patients_in_several_lists_are_a_warning(squares: Path, run: Callable[..., int]) -> None:
+    for part in ("images", "masks"):
+        for number in range(6):
+            (squares / part / f"{number:02d}.png").rename(squares / part / f"p{number % 2}_{number}.png")
+    assert run("check", "--root", squares) == 0
+    (warning,) = report()["warnings"]  # type: ignore[misc]
+    assert "p0, p1" in warning["fault"] and "--data.group" in warning["cure"]
+
+
 def config_of(root: Path, **more: object) -> Path:
     source = {"class_path": "FolderSource", "init_args": {"root": str(root), "mask_values": {0: 0, 255: 1}}}
     path = Path("mine.yaml")

@@ -18,7 +18,7 @@ from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.listing import shown
 from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
-from segmentation.data.checking.recipe import choose, this_machine, to_yaml
+from segmentation.data.checking.recipe import choose, mixed, this_machine, to_yaml
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.configured import build
 from segmentation.data.crops import Pair
@@ -144,7 +144,8 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     report = replace(report, config=to_yaml(choices, head), settings=settings.as_dict(), commands=commands, facts=facts)
     report = _judged(report, reading, data, facts)
     doubts = () if detected.meaning is None else detected.meaning.warnings
-    return replace(report, warnings=(*doubts, *report.warnings)), reading
+    torn = [] if report.split is None or source.lists() else mixed(reading.samples, report.split)
+    return replace(report, warnings=(*doubts, *torn, *report.warnings)), reading
 
 
 def _of_config(config: Path) -> tuple[Report, _Reading | None]:
