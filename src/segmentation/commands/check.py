@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace, get_loader
+from jsonargparse import get_loader
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -18,7 +18,7 @@ from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.listing import shown
 from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
-from segmentation.data.checking.recipe import choose, mixed, this_machine, to_yaml
+from segmentation.data.checking.recipe import choose, mixed, this_machine, to_dict, to_yaml
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.configured import build
 from segmentation.data.crops import Pair
@@ -138,10 +138,7 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
-    settings = Namespace()
-    for choice in choices:
-        settings[choice.key] = choice.value
-    report = replace(report, config=to_yaml(choices, head), settings=settings.as_dict(), commands=commands, facts=facts)
+    report = replace(report, config=to_yaml(choices, head), settings=to_dict(choices), commands=commands, facts=facts)
     report = _judged(report, reading, data, facts)
     doubts = () if detected.meaning is None else detected.meaning.warnings
     torn = [] if report.split is None or source.lists() else mixed(reading.samples, report.split)

@@ -7,7 +7,17 @@ import pytest
 import yaml
 
 from segmentation.data.checking.findings import Channel, Facts
-from segmentation.data.checking.recipe import BYTES_PER_PIXEL, NUMBERED, Choice, Machine, choose, flow, mixed, to_yaml
+from segmentation.data.checking.recipe import (
+    BYTES_PER_PIXEL,
+    NUMBERED,
+    Choice,
+    Machine,
+    choose,
+    flow,
+    mixed,
+    to_dict,
+    to_yaml,
+)
 from segmentation.data.groups import regrouped
 from segmentation.data.sample import Part, Sample
 from segmentation.data.splits import split
@@ -72,6 +82,7 @@ def test_yaml_holds_the_values_and_the_reasons() -> None:
         },
         "model": {"encoder_weights": None, "loss": {"bce": 1, "dice": 0.5}},
     }
+    assert to_dict(choices) == yaml.safe_load(text)
     assert text.startswith("# head\n#\n") and "{0: 0, 255: 1}  # 0 and 255\n" in text
     assert max(map(len, text.splitlines())) <= 120 and text.count("    # long") == 0 and "  # long long" in text
 

@@ -124,6 +124,18 @@ def choose(
     ]
 
 
+def to_dict(choices: Sequence[Choice]) -> dict[str, Any]:
+    """A config as plain values."""
+    config: dict[str, Any] = {}
+    for choice in choices:
+        *parents, name = choice.key.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = choice.value
+    return config
+
+
 def to_yaml(choices: Sequence[Choice], head: Sequence[str]) -> str:
     """A config as text.
 
