@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.channels import without_opaque_alpha
+from segmentation.data.channels import as_grey, without_opaque_alpha
 from segmentation.data.problems import FileError, Problem
 from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
@@ -360,20 +360,17 @@ def _packed(channels: Any) -> Any:
 
 
 def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
-    if values.ndim == 2:
-        return values
-    if values.ndim == 3:
-        channels = values.shape[-1]
-        values = without_opaque_alpha(values)
-        if (values == values[..., :1]).all():
-            return np.ascontiguousarray(values[..., 0])
-        raise FileError(
-            f"mask {part}",
-            f"has {channels} channels that differ; a mask holds one class index per pixel",
-            "save it as a grey or palette PNG, or, where colours mean classes, set data.source.mask_values: "
-            "{background: [0, 0, 0], CLASS: [R, G, B]}",
-        )
-    raise FileError(f"mask {part}", f"has the shape {values.shape}; (H, W) is expected", "save it as one image")
+    if values.ndim not in (2, 3):
+        raise FileError(f"mask {part}", f"has the shape {values.shape}; (H, W) is expected", "save it as one image")
+    grey = as_grey(values)
+    if grey.ndim == 2:
+        return grey
+    raise FileError(
+        f"mask {part}",
+        f"has {values.shape[-1]} channels that differ; a mask holds one class index per pixel",
+        "save it as a grey or palette PNG, or, where colours mean classes, set data.source.mask_values: "
+        "{background: [0, 0, 0], CLASS: [R, G, B]}",
+    )
 
 
 def _whole(values: NDArray[Any], part: Part) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from segmentation.data.channels import without_opaque_alpha
+from segmentation.data.channels import as_grey, without_opaque_alpha
 from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
 from segmentation.data.problems import Problem
@@ -104,7 +104,7 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
             stored = read_values(part)
         except (InputError, OSError):
             continue
-        values = _one_channel(stored)
+        values = as_grey(stored)
         counts[part] = found = _counts(values)
         flat += [part] if stored.ndim == 2 else []
         dtypes.add(values.dtype)
@@ -181,13 +181,6 @@ def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
         if named is not None:
             return named
     return _unnamed(seen, values, table)
-
-
-def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
-    if values.ndim == 2:
-        return values
-    values = without_opaque_alpha(values)
-    return values[..., 0] if (values == values[..., :1]).all() else values
 
 
 def _counts(values: NDArray[Any]) -> Counter[Value]:
