@@ -1,6 +1,8 @@
 """``check``: a folder becomes a config that trains, and what is wrong with it is told with its files."""
 
+import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -114,6 +116,26 @@ def test_masks_of_one_value_do_not_train(squares: Path, run: Callable[..., int])
     assert run("check", "--root", squares) == 1
 
 
+def test_what_is_doubtful_about_values_is_a_warning(tmp_path: Path, run: Callable[..., int]) -> None:
+    root, random = tmp_path / "roads", np.random.default_rng(0)
+    for number in range(6):
+        written(root / "images" / f"{number}.png", random.integers(0, 255, (32, 32, 3)))
+        written(root / "masks" / f"{number}.png", np.arange(32)[:, None] // 8 + np.zeros((1, 32)))
+    (root / "classes.txt").write_text("sky\nroad\ncar\n")
+    assert run("check", "--root", root) == 0
+    warning = report("check-roads")["warnings"][0]  # type: ignore[index]
+    assert "3 is taken for pixels that do not count" in warning["fault"] and "{0: 255, 1: 0" in warning["cure"]
+
+
+def test_patients_in_several_lists_are_a_warning(squares: Path, run: Callable[..., int]) -> None:
+    for part in ("images", "masks"):
+        for number in range(6):
+            (squares / part / f"{number:02d}.png").rename(squares / part / f"p{number % 2}_{number}.png")
+    assert run("check", "--root", squares) == 0
+    (warning,) = report()["warnings"]  # type: ignore[misc]
+    assert "p0, p1" in warning["fault"] and "--data.group" in warning["cure"]
+
+
 def config_of(root: Path, **more: object) -> Path:
     source = {"class_path": "FolderSource", "init_args": {"root": str(root), "mask_values": {0: 0, 255: 1}}}
     path = Path("mine.yaml")
@@ -127,6 +149,44 @@ def test_a_config_is_checked_as_it_is(squares: Path, run: Callable[..., int]) ->
     assert sorted(path.name for path in Path("check-mine").iterdir()) == ["check.html", "report.json"]
     split = report("check-mine")["split"]
     assert sorted(map(len, split.values())) == [0, 1, 5]  # type: ignore[attr-defined]
+
+
+def test_names_that_are_no_utf_8_are_told_and_shown(
+    squares: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("images", "masks"):
+        (squares / part / "00.png").rename(squares / part / os.fsdecode(b"gr\xfcn.png"))
+    Image.fromarray(np.zeros((40, 48), np.uint8)).save(squares / "masks" / os.fsdecode(b"gr\xfcn.png"))
+    (squares / "images").rename(squares / os.fsdecode(b"images \xfc"))
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", printed)
+    assert run("check", "--root", squares, "--out", "out") == 0
+    printed.seek(0)
+    assert "gr?n.png: the mask holds 'background' and nothing else" in printed.read()
+    assert "gr?n.png" in Path("out/check.html").read_text(encoding="utf-8")
+    config = yaml.safe_load(Path("out/config.yaml").read_bytes())
+    assert config["data"]["source"]["init_args"]["images"] == "images \udcfc/{stem}"
+
+
+def test_a_config_that_is_no_yaml_is_told_before_anything_is_written(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("data: [1")
+    assert run("check", "--config", "mine.yaml") == 1
+    told = capsys.readouterr().err
+    assert "--config mine.yaml cannot be read" in told and "line 1, column 7" in told
+    assert not Path("check-mine").exists()
+
+
+def test_a_date_in_a_config_is_its_text(squares: Path, run: Callable[..., int]) -> None:
+    squares.rename("2024-05-03")
+    values = "{root: 2024-05-03, mask_values: {0: 0, 255: 1}}"
+    Path("mine.yaml").write_text(f"data: {{source: {{class_path: FolderSource, init_args: {values}}}, crop: 32}}\n")
+    assert run("check", "--config", "mine.yaml") == run("check", "--root", "2024-05-03", "--out", "other") == 0
+    for folder in ("check-mine", "other"):
+        settings = report(folder)["config"]
+        assert settings["data"]["source"]["init_args"]["root"] == "2024-05-03"  # type: ignore[index]
+        assert settings["data"]["crop"] == 32  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

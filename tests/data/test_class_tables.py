@@ -19,6 +19,7 @@ def written(path: Path, text: str) -> ClassTable:
 def test_a_name_in_a_line(tmp_path: Path) -> None:
     table = written(tmp_path / "classes.txt", "# scene\nbackground\n\ncar\n")
     assert (table.names, table.values, table.colors, table.ignored) == (NAMES, (0, 1), None, ())
+    assert table.by_order and not written(tmp_path / "classes.txt", "0 background\n1 car\n").by_order
 
 
 def test_void_between_names_keeps_the_values_of_the_others(tmp_path: Path) -> None:

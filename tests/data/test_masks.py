@@ -146,6 +146,15 @@ def test_fractions_are_refused(value: float) -> None:
     assert "fractions" in refusal(grid(0, value, dtype="float32"))
 
 
+def test_the_last_class_that_a_mask_can_hold() -> None:
+    names = tuple(f"class_{number}" for number in range(255))
+    values = grid(0, 253, 255)
+    np.testing.assert_array_equal(MaskRule(Classes(names[:254])).decode(values, PART), values)
+    assert "[253, 254, 255]" in refusal(grid(253, 254, 255), Classes(names[:254]))
+    with pytest.raises(InputError, match="there are 255 classes; masks can be read as at most 254"):
+        MaskRule(Classes(names))
+
+
 @pytest.mark.parametrize("mapping", [{}, {0: 0, 255: 2}, {0: -1}])
 def test_a_mapping_to_no_class_is_refused(mapping: dict[int, int]) -> None:
     with pytest.raises(InputError, match="data.source.mask_values"):

@@ -238,6 +238,19 @@ def test_white_is_zero_stays_as_stored(tmp_path: Path, compression: str | None) 
         np.testing.assert_array_equal(read_values(part), array)
 
 
+@pytest.mark.parametrize("compression", [None, "zlib", "tiff_lzw", "group4"])
+def test_one_bit_of_a_mask_is_as_stored_and_of_an_image_as_shown(tmp_path: Path, compression: str | None) -> None:
+    part = Part(tmp_path / "mask.tif")
+    if compression in (None, "zlib"):
+        tifffile.imwrite(part.path, GREY > 20, compression=compression)  # white is zero: so it writes booleans
+    else:
+        saved(part.path, GREY > 20, compression=compression)
+        with tifffile.TiffFile(part.path, mode="r+") as file:
+            file.pages.first.tags["PhotometricInterpretation"].overwrite(0)
+    np.testing.assert_array_equal(read_values(part), np.where(GREY > 20, 255, 0))
+    np.testing.assert_array_equal(read_pixels(part)[..., 0], np.where(GREY > 20, 0, 255))
+
+
 @pytest.mark.parametrize("photometric", ["separated", "cielab", "ycbcr"])
 def test_an_odd_colour_space_is_read_as_stored(tmp_path: Path, photometric: str) -> None:
     values = np.concatenate([RGB, RGB[..., :1]], axis=-1) if photometric == "separated" else RGB

@@ -44,6 +44,13 @@ def test_a_picture_within_the_page_is_the_picture() -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))), pixels)
 
 
+def test_a_name_that_is_no_utf_8_is_shown_with_question_marks(tmp_path: Path) -> None:
+    report = {"name": "Gr\udcfcn", "place": "y", "trains": True, "problems": (), "warnings": (), "seen": {}}
+    report |= {"classes": None, "config": "", "facts": None}
+    write_html(tmp_path / "page.html", "check.html", report=report, pictures=[], legend=[])
+    assert "Gr?n" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_a_page_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
     report = {"name": "x", "place": "y", "trains": True, "problems": (), "warnings": (), "seen": {}, "facts": None}
     report |= {"classes": None, "config": ""}

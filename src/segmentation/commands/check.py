@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import get_loader
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -15,8 +16,9 @@ from segmentation.commands.out import check_folder
 from segmentation.data.checking import values
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
+from segmentation.data.checking.listing import shown
 from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
-from segmentation.data.checking.recipe import choose, this_machine, to_yaml
+from segmentation.data.checking.recipe import choose, mixed, this_machine, to_dict, to_yaml
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.configured import build
 from segmentation.data.crops import Pair
@@ -91,13 +93,13 @@ def check(*, root: Path | None = None, config: Path | None = None, out: Path | N
             return 1
         raise
     if root is not None and report.config:
-        (out / CONFIG).write_text(report.config, encoding="utf-8")
+        (out / CONFIG).write_text(report.config, encoding="utf-8", errors="replace")  # in comments; values are escaped
     told = _told(report)
     (out / REPORT).write_text(dumps(told, indent=1) + "\n", encoding="utf-8")
-    shown = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
-    sheet = [] if reading is None else pictures(reading.source, reading.samples, shown, report.split)
+    notes = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
+    sheet = [] if reading is None else pictures(reading.source, reading.samples, notes, report.split)
     write_page(out / PAGE, report, sheet)
-    print(dumps(told, indent=1) if json else _text(report, out))
+    print(dumps(told, indent=1) if json else shown(_text(report, out)))
     return 0 if report.trains else 1
 
 
@@ -136,12 +138,16 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
         "Every line can be changed, here or on the command line (--data.crop 128). Next:",
         *(f"  {command}" for command in commands),
     ]
-    report = replace(report, config=to_yaml(choices, head), commands=commands, facts=facts)
-    return _judged(report, reading, data, facts), reading
+    report = replace(report, config=to_yaml(choices, head), settings=to_dict(choices), commands=commands, facts=facts)
+    report = _judged(report, reading, data, facts)
+    doubts = () if detected.meaning is None else detected.meaning.warnings
+    torn = [] if report.split is None or source.lists() else mixed(reading.samples, report.split)
+    return replace(report, warnings=(*doubts, *torn, *report.warnings)), reading
 
 
 def _of_config(config: Path) -> tuple[Report, _Reading | None]:
-    report = Report(config.absolute().stem, str(config), config=_text_of(config))
+    text, settings = _content_of(config)
+    report = Report(config.absolute().stem, str(config), config=text, settings=settings)
     try:
         data = _built(config)
         data.source.prepare()
@@ -216,7 +222,7 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
     table = None if detected.layout.table is None else read_class_table(detected.layout.table)
     before = {} if detected.meaning is None else detected.meaning.arguments
     try:
-        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED), table)
+        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED, table), table)
         arguments = {key: value for key, value in detected.arguments.items() if key not in before} | meaning.arguments
         if arguments == detected.arguments:
             return detected, reading
@@ -255,11 +261,15 @@ def _nothing(reading: _Reading) -> Problem:
     return Problem(f"none of the {len(reading.samples)} samples has a mask; training and scoring need labelled samples")
 
 
-def _text_of(config: Path) -> str:
+def _content_of(config: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a config, and what it says as ``fit`` reads it: a date stays the text it is."""
     try:
-        return config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {config} cannot be read ({error}); give a YAML file") from error
+        text = config.read_text(encoding="utf-8")
+        return text, get_loader("yaml")(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"--config {config} cannot be read ({' '.join(str(error).split())}); give a YAML file"
+        ) from error
 
 
 def _free_folder(name: str) -> Path:
@@ -319,7 +329,7 @@ def _told(report: Report) -> dict[str, Any]:
             ],
         },
         "split": report.split,
-        "config": yaml.safe_load(report.config) if report.config else None,
+        "config": report.settings,
     }
 
 

@@ -78,3 +78,11 @@ def without_opaque_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
 def one_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
     """(H, W, 3) of equal channels -> (H, W, 1); others as they are."""
     return pixels[..., :1] if pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all() else pixels
+
+
+def as_grey(values: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, C) of equal channels, but for an opaque alpha -> (H, W); others as they are, without that alpha."""
+    if values.ndim == 2:
+        return values
+    opaque = without_opaque_alpha(values)
+    return np.ascontiguousarray(opaque[..., 0]) if (opaque == opaque[..., :1]).all() else opaque

@@ -33,6 +33,7 @@ class ClassTable:
         colors: RGB of each name, or None.
         ignored: Values, or colours, that do not count.
         decodes: Whether the colours are those of the masks; else only to paint with.
+        by_order: Whether the values are the places of the names, and no numbers of the file.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class ClassTable:
     colors: tuple[Color, ...] | None = None
     ignored: tuple[int | Color, ...] = ()
     decodes: bool = False
+    by_order: bool = False
 
     @property
     def ignored_colors(self) -> dict[str, list[int] | list[list[int]]]:
@@ -73,7 +75,8 @@ def read_class_table(path: Path) -> ClassTable:
         rows = _json(json.loads(text)) if path.suffix.lower() == ".json" else _lines(text)
     except (OSError, ValueError, LookupError, AttributeError, TypeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table of classes ({error})") from error
-    if not any(value is not None or color is not None for _, value, color in rows):
+    by_order = not any(value is not None or color is not None for _, value, color in rows)
+    if by_order:
         # the line is the value; labelme's __ignore__ stands before 0
         counted_lines = [name for name, _, _ in rows if name != LABELME_IGNORED]
         rows = [(name, index, None) for index, name in enumerate(counted_lines)]
@@ -95,6 +98,7 @@ def read_class_table(path: Path) -> ClassTable:
         tuple(colors) if len(colors) == len(names) else None,
         tuple(value for value in dropped if value is not None),
         decodes=len(colors) == len(names) and not values and path.suffix.lower() != ".json",
+        by_order=by_order,
     )
 
 

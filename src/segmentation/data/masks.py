@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.channels import without_opaque_alpha
+from segmentation.data.channels import as_grey, without_opaque_alpha
 from segmentation.data.problems import FileError, Problem
 from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
@@ -21,6 +21,8 @@ MaskMeaning = dict[int, int] | dict[str, list[int] | list[list[int]]] | str | No
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 MANY = 16  # more values than this are no list of classes that somebody forgot to state
+
+MOST_CLASSES = 254
 
 OBJECTS = "objects"
 _THRESHOLD = re.compile(r">=\s*([0-9.eE+-]+)")
@@ -92,8 +94,8 @@ class MaskRule:
         ignore_unknown: Read values without a meaning as ``ignore_index`` instead.
 
     Raises:
-        InputError: When ``values`` leads to no class or has no such form, or ``ignore_index`` is itself a
-            class or no uint8.
+        InputError: When ``values`` leads to no class or has no such form, ``ignore_index`` is itself a
+            class or no uint8, or there are more than ``MOST_CLASSES`` classes.
     """
 
     def __init__(self, classes: Classes, values: MaskMeaning = None, ignore_unknown: bool = False) -> None:
@@ -101,6 +103,11 @@ class MaskRule:
             raise InputError(
                 f"data.source.ignore_index is {classes.ignore_index}; with {len(classes)} classes it is "
                 f"{len(classes)}..255. Set data.source.ignore_index: 255"
+            )
+        if len(classes) > MOST_CLASSES:
+            raise InputError(
+                f"there are {len(classes)} classes; masks can be read as at most {MOST_CLASSES}, because a byte also "
+                "holds what does not count and what means nothing. Put some of the classes together"
             )
         self.classes = classes
         self.stated = values is not None
@@ -123,6 +130,7 @@ class MaskRule:
 
         Args:
             values: (H, W), or (H, W, C): colours, or equal channels; an opaque alpha is dropped. Any real dtype.
+                A palette's indices, or its colours where the rule is one of colours (``channels`` > 1).
             part: Where the values come from, for messages; a lossy file format is known by its suffix.
 
         Returns:
@@ -318,7 +326,7 @@ class MaskRule:
             grey = _one_channel(values, part)
             return grey if self.threshold is not None else _whole(grey, part)
         if values.ndim == 2:
-            values = np.repeat(values[..., None], 3, axis=2)  # a palette of greys, or one colour only
+            values = np.repeat(values[..., None], 3, axis=2)  # a mask of greys among colours, such as black alone
         if values.shape[2] == self.channels + 1:
             values = without_opaque_alpha(values)
         if values.shape[2] == self.channels - 1:
@@ -352,20 +360,17 @@ def _packed(channels: Any) -> Any:
 
 
 def _one_channel(values: NDArray[Any], part: Part) -> NDArray[Any]:
-    if values.ndim == 2:
-        return values
-    if values.ndim == 3:
-        channels = values.shape[-1]
-        values = without_opaque_alpha(values)
-        if (values == values[..., :1]).all():
-            return np.ascontiguousarray(values[..., 0])
-        raise FileError(
-            f"mask {part}",
-            f"has {channels} channels that differ; a mask holds one class index per pixel",
-            "save it as a grey or palette PNG, or, where colours mean classes, set data.source.mask_values: "
-            "{background: [0, 0, 0], CLASS: [R, G, B]}",
-        )
-    raise FileError(f"mask {part}", f"has the shape {values.shape}; (H, W) is expected", "save it as one image")
+    if values.ndim not in (2, 3):
+        raise FileError(f"mask {part}", f"has the shape {values.shape}; (H, W) is expected", "save it as one image")
+    grey = as_grey(values)
+    if grey.ndim == 2:
+        return grey
+    raise FileError(
+        f"mask {part}",
+        f"has {values.shape[-1]} channels that differ; a mask holds one class index per pixel",
+        "save it as a grey or palette PNG, or, where colours mean classes, set data.source.mask_values: "
+        "{background: [0, 0, 0], CLASS: [R, G, B]}",
+    )
 
 
 def _whole(values: NDArray[Any], part: Part) -> NDArray[Any]:

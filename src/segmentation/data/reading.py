@@ -58,18 +58,23 @@ def read_pixels(part: Part) -> NDArray[Any]:
     Raises:
         FileError: When the file is missing, damaged, no image, or several in one.
     """
-    return _with_channels(_read(part, keep_palette=False), part)
+    return _with_channels(_read(part, keep_palette=False, mask=False), part)
 
 
-def read_values(part: Part) -> NDArray[Any]:
+def read_values(part: Part, *, colors: bool = False) -> NDArray[Any]:
     """One mask as stored: (H, W) palette indices or grey values, (H, W, C) for colours.
 
-    Turned as ``read_pixels`` turns its image.
+    Turned as ``read_pixels`` turns its image. One-bit masks are 0/255 by their bits, also where a tag
+    says that 0 is white.
+
+    Args:
+        part: The mask.
+        colors: Read a palette's colours instead of its indices.
 
     Raises:
         FileError: As ``read_pixels``.
     """
-    values = _with_channels(_read(part, keep_palette=True), part)
+    values = _with_channels(_read(part, keep_palette=not colors, mask=True), part)
     return values[..., 0] if values.shape[-1] == 1 else values
 
 
@@ -81,7 +86,7 @@ def unreadable(path: Path | Part, error: Exception) -> FileError:
     return FileError(path, f"cannot be read ({reason})", "replace the file or remove it from the data set")
 
 
-def _read(part: Part, *, keep_palette: bool) -> NDArray[Any]:
+def _read(part: Part, *, keep_palette: bool, mask: bool) -> NDArray[Any]:
     if not part.path.is_file():
         raise FileError(part.path, "does not exist", "correct the path")
     try:
@@ -90,7 +95,7 @@ def _read(part: Part, *, keep_palette: bool) -> NDArray[Any]:
         if not start:
             raise FileError(part.path, "is empty (0 bytes)", "replace the file or remove it from the data set")
         if start[:4] in TIFF_STARTS:
-            return _read_tiff(part, keep_palette=keep_palette)
+            return _read_tiff(part, keep_palette=keep_palette, mask=mask)
         if start == NPY_START:
             return _read_npy(part)
         with Image.open(part.path) as image:
@@ -109,7 +114,7 @@ def _read_npy(part: Part) -> NDArray[Any]:
     return array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
 
 
-def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
+def _read_tiff(part: Part, *, keep_palette: bool, mask: bool) -> NDArray[Any]:
     with tifffile.TiffFile(part.path) as file:
         page, plane = page_of(file, part)
         if "Z" in page.axes:
@@ -119,11 +124,12 @@ def _read_tiff(part: Part, *, keep_palette: bool) -> NDArray[Any]:
         except (ImportError, ValueError) as error:
             if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
                 raise
-            return _read_coded(part, page, keep_palette=keep_palette)
+            return _read_coded(part, page, keep_palette=keep_palette, mask=mask)
         if page.axes.startswith("S"):  # planar: (C, H, W) on disk
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.dtype == np.bool_:
-            white = page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
+            # tifffile writes booleans under this tag, which must not turn over what a mask says
+            white = mask or page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
             pixels = np.where(pixels == white, np.uint8(255), np.uint8(0))
         elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not keep_palette:
             colors: NDArray[np.uint8] = np.moveaxis(page.colormap >> 8, 0, -1).astype(np.uint8)
@@ -194,7 +200,7 @@ def _is_overview(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
     return whole.is_reduced or whole.is_mask
 
 
-def _read_coded(part: Part, page: tifffile.TiffPage, *, keep_palette: bool) -> NDArray[Any]:
+def _read_coded(part: Part, page: tifffile.TiffPage, *, keep_palette: bool, mask: bool) -> NDArray[Any]:
     """A page in a compression (LZW, JPEG, fax) that tifffile alone does not decode and Pillow does."""
     if page.samplesperpixel > 1 and page.bitspersample > 8:  # Pillow would halve the bits without a word
         compression = tifffile.COMPRESSION(page.compression).name
@@ -206,10 +212,11 @@ def _read_coded(part: Part, page: tifffile.TiffPage, *, keep_palette: bool) -> N
     with Image.open(part.path) as image:
         image.seek(page.index)
         pixels = _from_pillow(image, part, keep_palette=keep_palette, stack=True)
-    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.bitspersample == 1:
-        return pixels
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 8:
+    bits = page.bitspersample
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and (bits == 8 or (bits == 1 and mask)):
         pixels = np.uint8(255) - pixels  # Pillow inverts it
+    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE or bits == 1:
+        return pixels
     # Pillow has no unsigned 32-bit and no signed 16-bit images; the bits are right
     return pixels if page.dtype is None else pixels.astype(page.dtype)
 

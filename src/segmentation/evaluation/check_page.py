@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,7 @@ class Report:
         split: Who trains; None when it is not known.
         shares: List -> (samples, share of each class in its pixels).
         config: The text of the config.
+        settings: What the config says, plain values.
         commands: What to run next.
     """
 
@@ -71,6 +73,7 @@ class Report:
     split: Split | None = None
     shares: dict[str, tuple[int, tuple[float, ...]]] = field(default_factory=dict)
     config: str = ""
+    settings: dict[str, Any] | None = None
     commands: tuple[str, ...] = ()
 
     @property

@@ -35,7 +35,7 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     templates.filters |= {"percent": percent, "number": number, "score": score}
     text = templates.get_template(template).render(**values)
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # the names of files may be no UTF-8
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}); give another --out") from error
 

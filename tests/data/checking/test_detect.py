@@ -64,6 +64,65 @@ def test_a_mask_for_each_class_is_read_into_one(tmp_path: Path) -> None:
     assert np.bincount(found.source.read_mask(found.source.samples()[0]).ravel()).tolist() == [16, 16, 32]
 
 
+COLORS = np.array([[0, 0, 0], [128, 64, 128], [64, 0, 128]], np.uint8)
+TABLE = "name,r,g,b\nbackground,0,0,0\nroad,128,64,128\ncar,64,0,128\n"
+
+
+def palette_masks(folder: Path, order: tuple[int, ...], painted: int = 0) -> np.ndarray:
+    """Pairs whose palettes hold ``COLORS`` in another order, the first of them RGB instead; gives the classes."""
+    classes = np.kron(np.array([[0, 1], [2, 0]], np.uint8), np.ones((4, 4), np.uint8))
+    for number in range(4):
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(folder / "images" / f"{number}.png")
+        indices = np.argsort(order).astype(np.uint8)[classes]
+        mask = Image.fromarray(indices).convert("P")
+        mask.putdata(indices.ravel().tolist())
+        mask.putpalette(COLORS[list(order)].ravel().tolist())
+        (mask.convert("RGB") if number < painted else mask).save(folder / "masks" / f"{number}.png")
+    return classes
+
+
+@pytest.mark.parametrize("painted", [0, 2])
+@pytest.mark.parametrize("table", [TABLE, ""])
+def test_palette_masks_are_read_in_their_colours_where_colours_say_what_they_mean(
+    tmp_path: Path, table: str, painted: int
+) -> None:
+    classes = palette_masks(tmp_path, (2, 0, 1), painted)
+    if table:
+        (tmp_path / "class_dict.csv").write_text(table)
+    found = describe(tmp_path)
+    labels = [found.source.read_mask(sample) for sample in found.source.samples()]
+    if table:
+        assert found.arguments["classes"] == ["background", "road", "car"]
+        np.testing.assert_array_equal(labels, [classes] * 4)
+    elif painted:
+        assert len(found.arguments["classes"]) == 3
+        np.testing.assert_array_equal(labels, [np.array([0, 2, 1])[classes]] * 4)  # without names by their colours
+    else:
+        assert "mask_values" not in found.arguments
+        np.testing.assert_array_equal(labels, [np.array([1, 2, 0])[classes]] * 4)
+
+
+def test_two_greys_of_a_palette_are_colours_of_a_table_and_a_ramp_of_greys_is_none(tmp_path: Path) -> None:
+    classes = palette_masks(tmp_path, (0, 1, 2))
+    for path in (tmp_path / "masks").iterdir():
+        mask = Image.open(path)
+        mask.putpalette([level for level in range(256) for _ in range(3)])
+        mask.save(path)
+    (tmp_path / "class_dict.csv").write_text(TABLE)
+    found = describe(tmp_path)
+    np.testing.assert_array_equal(found.source.read_mask(found.source.samples()[0]), classes)
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nbackground,0,0,0\nroad,255,255,255\n")
+    for path in (tmp_path / "masks").iterdir():
+        mask = Image.fromarray((classes == 0).astype(np.uint8)).convert("P")
+        mask.putdata((classes == 0).ravel().astype(int).tolist())
+        mask.putpalette([255, 255, 255, 0, 0, 0])
+        mask.save(path)
+    found = describe(tmp_path)
+    np.testing.assert_array_equal(found.source.read_mask(found.source.samples()[0]), classes > 0)
+
+
 def test_a_class_that_few_masks_hold_is_looked_for_in_all(folder_data: Path) -> None:
     names = [f"{number:03d}.png" for number in range(150)]
     for part, pixels in (("images", np.arange(64).reshape(8, 8)), ("masks", np.zeros((8, 8)))):

@@ -323,6 +323,16 @@ def test_what_is_no_data_set_is_no_layout(tmp_path: Path, make: Callable[[Path],
         assert find(tmp_path) == []
 
 
+def test_a_class_table_that_cannot_be_read_is_noted_unless_another_can(folder_data: Path) -> None:
+    (folder_data / "classes.txt").write_text("1 sky\n2 road\n3 car\n")
+    layout = only(folder_data)
+    assert layout.table is None
+    assert layout.notes[0].startswith(f"not read: {folder_data / 'classes.txt'} cannot be read as a table of classes")
+    assert "indices 1, 2, 3, not 0..2" in layout.notes[0]
+    (folder_data / "labels.txt").write_text("sky\nroad\n")
+    assert (only(folder_data).table, only(folder_data).notes) == (folder_data / "labels.txt", ())
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere does not exist"):
         find(tmp_path / "nowhere")

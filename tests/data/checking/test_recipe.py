@@ -7,8 +7,20 @@ import pytest
 import yaml
 
 from segmentation.data.checking.findings import Channel, Facts
-from segmentation.data.checking.recipe import BYTES_PER_PIXEL, Choice, Machine, choose, flow, to_yaml
+from segmentation.data.checking.recipe import (
+    BYTES_PER_PIXEL,
+    NUMBERED,
+    Choice,
+    Machine,
+    choose,
+    flow,
+    mixed,
+    to_dict,
+    to_yaml,
+)
+from segmentation.data.groups import regrouped
 from segmentation.data.sample import Part, Sample
+from segmentation.data.splits import split
 from segmentation.inference.classes import Classes
 
 CPU = Machine("cpu", 16 * 2**30)
@@ -70,6 +82,7 @@ def test_yaml_holds_the_values_and_the_reasons() -> None:
         },
         "model": {"encoder_weights": None, "loss": {"bce": 1, "dice": 0.5}},
     }
+    assert to_dict(choices) == yaml.safe_load(text)
     assert text.startswith("# head\n#\n") and "{0: 0, 255: 1}  # 0 and 255\n" in text
     assert max(map(len, text.splitlines())) <= 120 and text.count("    # long") == 0 and "  # long long" in text
 
@@ -153,6 +166,21 @@ def test_a_class_in_few_images_stratifies() -> None:
 def test_prefixes_become_groups_where_they_are_the_rule(names: list[str], grouped: bool) -> None:
     labelled = [Sample(name, (Part(Path(name)),), (Part(Path(name)),)) for name in names]
     assert ("data.group" in chosen(labelled, facts())) == grouped
+
+
+def test_few_prefixes_in_several_lists_are_a_warning_with_the_group() -> None:
+    labelled = [sample for patient in range(4) for sample in samples(10, f"patient{patient}_{{:02d}}")]
+    drawn = split(labelled)
+    (warning,) = mixed(labelled, drawn)
+    assert "patient0, patient1, patient2, patient3" in warning.fault
+    assert warning.cure.endswith(f"fit --data.group '{NUMBERED}'")
+    assert mixed(labelled, split(regrouped(labelled, NUMBERED))) == []
+    assert mixed(samples(30), split(samples(30))) == []  # no prefixes
+    assert mixed(samples(30, "patient_{:02d}"), split(samples(30, "patient_{:02d}"))) == []  # one
+    two = labelled[:20]
+    (warning,) = mixed(two, split(two, test_fraction=0.15))
+    assert warning.cure.endswith("--data.test_fraction 0")
+    assert split(regrouped(two, NUMBERED), test_fraction=0)["val"]
 
 
 def test_deep_images_are_scaled_by_percentiles() -> None:

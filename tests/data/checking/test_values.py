@@ -67,6 +67,14 @@ NAMES = ("sky", "road", "car")
         ((0, 2), ClassTable(NAMES), {"classes": list(NAMES)}),
         ((0, 1, 2, 255), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 255}),
         ((0, 1, 2, 3), ClassTable(NAMES), {"classes": list(NAMES), "ignore_index": 3}),
+        ((1, 2, 3), ClassTable(NAMES), {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2}}),
+        ((2, 3), ClassTable(NAMES), {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2}}),
+        (
+            (1, 2, 3, 255),
+            ClassTable(NAMES, (0, 1, 2), by_order=True),
+            {"classes": list(NAMES), "mask_values": {1: 0, 2: 1, 3: 2, 255: 255}},
+        ),
+        ((1, 2, 3), ClassTable(NAMES, (0, 1, 2)), {"classes": list(NAMES), "ignore_index": 3}),
         ((0, 1, 3), ClassTable(NAMES, (0, 1, 3)), {"classes": list(NAMES), "mask_values": {0: 0, 1: 1, 3: 2}}),
         ((0, 255), ClassTable(("cell", "wall")), {"classes": ["cell", "wall"], "mask_values": {0: 0, 255: 1}}),
     ],
@@ -78,6 +86,17 @@ def test_grey_values_by_a_table(values: tuple[int, ...], table: ClassTable, argu
 def test_names_without_background_begin_at_1_when_most_pixels_are_0() -> None:
     found = meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), ClassTable(("cat", "dog", "cow")))
     assert found.arguments == {"classes": ["background", "cat", "dog", "cow"]}
+
+
+def test_one_value_more_than_names_leaves_a_doubt() -> None:
+    table = ClassTable(NAMES, (0, 1, 2), by_order=True)
+    (doubt,) = meaning(of({0: 100, 1: 100, 2: 100, 3: 100}), table).warnings
+    assert doubt.fault.endswith("than the class table has names: 3 is taken for pixels that do not count")
+    assert doubt.cure.endswith("set data.source.mask_values: {0: 255, 1: 0, 2: 1, 3: 2}")
+    (doubt,) = meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), table).warnings
+    assert doubt.fault.endswith("0 is taken for the background") and "data.source.ignore_index: 3" in doubt.cure
+    assert meaning(of({1: 900, 2: 30, 3: 40}), table).warnings == ()
+    assert meaning(of({0: 900, 1: 30, 2: 30, 3: 40}), ClassTable(NAMES, (0, 1, 2))).warnings == ()
 
 
 def test_a_table_that_does_not_fit_is_said() -> None:
@@ -150,6 +169,19 @@ def test_numbers_of_connected_objects_are_one_class(tmp_path: Path) -> None:
     assert meaning(seen).arguments == {"classes": TWO, "mask_values": "objects"}
     scattered = np.random.default_rng(0).integers(0, 26, (60, 60)).astype(np.uint8)
     assert meaning(peek([written(tmp_path / "b.png", scattered)])).arguments["classes"][:2] == ["background", "class_1"]
+
+
+def test_few_numbered_objects_are_classes_with_a_warning(tmp_path: Path) -> None:
+    squares = np.kron(np.arange(1, 7).reshape(2, 3), np.pad(np.ones((3, 3), int), 1)).astype(np.uint16)
+    parts = [written(tmp_path / f"{n}.png", np.where(squares <= n, squares, 0)) for n in (0, 4, 6, 5)]
+    found = meaning(peek(parts))
+    assert found.arguments["classes"][-1] == "class_6"
+    (doubt,) = found.warnings
+    assert "holds 1..n, n up to 6" in doubt.fault and "mask_values: objects" in doubt.cure
+    gap = written(tmp_path / "gap.png", np.where(squares == 2, 0, squares))
+    torn = [written(tmp_path / f"torn{n}.png", np.tile(np.where(squares <= n, squares, 0), (2, 1))) for n in (4, 6)]
+    for others in ([*parts, gap], parts[2:3], torn):  # a value is left out, n is always 6, two regions of each value
+        assert meaning(peek(others)).warnings == ()
 
 
 PAINTED = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)

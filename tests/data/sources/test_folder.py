@@ -257,6 +257,20 @@ def test_every_ignored_colour_of_a_table_is_ignored(tmp_path: Path) -> None:
     assert source.read_mask(source.samples()[0]).tolist() == [[0, 255], [255, 1]]
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif", "tif"])
+def test_a_palette_is_read_in_its_colours_where_the_values_are_colours(tmp_path: Path, suffix: str) -> None:
+    colors = np.array([[64, 0, 128], [0, 0, 0]], np.uint8)  # the palette has them in another order than the classes
+    (pairs(tmp_path, "a") / "masks" / "a.png").unlink()
+    mask = Image.fromarray(MASK).convert("P")
+    mask.putdata(MASK.ravel().tolist())
+    mask.putpalette(colors.ravel().tolist())
+    mask.save(tmp_path / "masks" / f"a.{suffix}")
+    stated = FolderSource(tmp_path, ["background", "car"], mask_values={"background": [0, 0, 0], "car": [64, 0, 128]})
+    np.testing.assert_array_equal(stated.read_mask(stated.samples()[0]), 1 - MASK)
+    indices = FolderSource(tmp_path, ["background", "car"])
+    np.testing.assert_array_equal(indices.read_mask(indices.samples()[0]), MASK)
+
+
 def test_the_arguments_alone_tell_classes_and_channels() -> None:
     source = FolderSource("nowhere", ["sky", "sea"], in_channels=5, colors=[[1, 2, 3], [4, 5, 6]], ignore_index=9)
     assert source.classes.names == ("sky", "sea")

@@ -135,10 +135,12 @@ def _meaning(samples: Sequence[Sample], arguments: dict[str, Any], table: ClassT
     masks = [part for sample in samples for part in sample.masks]
     if not masks:
         return None
-    seen = peek(masks)
+    by_class = "{class}" in str(arguments.get("masks"))
+    table = None if by_class else table
+    seen = peek(masks, table=table)
     if len(seen.pixels) == 1 and seen.masks < len(masks):  # what is looked for may be in few of them
-        seen = peek(masks, len(masks))
-    if "{class}" not in str(arguments.get("masks")):
+        seen = peek(masks, len(masks), table)
+    if not by_class:
         return meaning(seen, table)
     reason = {"classes": "a folder or name of masks for each class, after the background"}
     if set(seen.pixels) <= {0, 1, 255}:

@@ -81,11 +81,7 @@ def find(root: Path) -> list[Layout]:
     most = max((layout.count for layout in layouts), default=0)
     small = [layout for layout in layouts if layout.count < _SMALL * most]
     notes = tuple(f"also there, not read: {layout.seen}" for layout in small)
-    return [
-        replace(layout, notes=layout.notes + notes, table=_table(listing, layout.below))
-        for layout in layouts
-        if layout not in small
-    ]
+    return [_with_table(listing, layout, notes) for layout in layouts if layout not in small]
 
 
 def _one_stack(listing: Listing, taken: Sequence[str]) -> Layout | None:
@@ -291,8 +287,9 @@ def _without_masks(
     return notes[:10]
 
 
-def _table(listing: Listing, below: str) -> Path | None:
-    """The nearest readable table of classes: in the source's folder, or else near the root."""
+def _with_table(listing: Listing, layout: Layout, notes: tuple[str, ...]) -> Layout:
+    """With the nearest readable table of classes: in the source's folder, or else near the root."""
+    below = layout.below
     found = [
         join(folder, name)
         for folder, names in listing.others.items()
@@ -301,16 +298,16 @@ def _table(listing: Listing, below: str) -> Path | None:
         if name.lower().endswith(_TABLE_SUFFIXES) and _plain(name) in _TABLES
     ]
     found.sort(key=lambda file: (not is_below(file.rpartition("/")[0], below), file.count("/"), file))
-    return next((listing.root / file for file in found if _readable(listing.root / file)), None)
+    faults = []
+    for file in found:
+        try:
+            read_class_table(listing.root / file)
+        except InputError as error:
+            faults.append(f"not read: {error}")
+            continue
+        return replace(layout, notes=layout.notes + notes, table=listing.root / file)
+    return replace(layout, notes=(*layout.notes, *notes, *faults))
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in PurePosixPath(name).stem.lower() if letter.isalpha())
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read_class_table(path)
-    except InputError:
-        return False
-    return True

@@ -12,8 +12,10 @@ import yaml
 
 from segmentation.data.checking.findings import Facts
 from segmentation.data.free_memory import free_memory
+from segmentation.data.problems import Problem
 from segmentation.data.sample import Sample
 from segmentation.data.source import Lists
+from segmentation.data.splits import Split
 from segmentation.inference.classes import Classes
 
 BYTES_PER_PIXEL = {"cpu": 1400, "cuda": 1600}
@@ -37,6 +39,8 @@ DRAWS = 200
 
 NUMBERED = "^(.+)[_/-][A-Za-z]*[0-9]+$"
 """PREFIX_NUMBER or FOLDER/NUMBER, as frames of a video or slices of a patient are called."""
+
+_GROUPS = 5  # of fewer, one in a list leaves little to train on: a person decides
 
 WIDTH = 118
 
@@ -120,6 +124,18 @@ def choose(
     ]
 
 
+def to_dict(choices: Sequence[Choice]) -> dict[str, Any]:
+    """A config as plain values."""
+    config: dict[str, Any] = {}
+    for choice in choices:
+        *parents, name = choice.key.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = choice.value
+    return config
+
+
 def to_yaml(choices: Sequence[Choice], head: Sequence[str]) -> str:
     """A config as text.
 
@@ -153,6 +169,28 @@ def flow(value: Any) -> str:
     """A plain value as YAML in one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
     return text.strip().removesuffix("\n...")
+
+
+def mixed(samples: Sequence[Sample], split: Split) -> list[Problem]:
+    """A warning where images of one prefix, such as ``patient3_07``, are in several lists: few groups are not kept together.
+
+    Args:
+        samples: Of the source.
+        split: As it was drawn, not the source's own.
+    """
+    labelled = [sample for sample in samples if sample.masks]
+    prefixes = _several(labelled)
+    lists = [{_prefix(sample_id) for sample_id in ids} for ids in split.values()]
+    if len(prefixes) < 2 or not any(sum(prefix in found for found in lists) > 1 for prefix in prefixes):
+        return []
+    test = " --data.test_fraction 0" if split.get("test") and _units(labelled, NUMBERED) == 2 else ""
+    return [
+        Problem(
+            f"the images of {', '.join(prefixes)} are spread over train, val and test: if these are patients or scenes, "
+            "the score is better than it will be on new ones",
+            cure=f"if they are, keep each in one list: fit --data.group '{NUMBERED}'{test}",
+        )
+    ]
 
 
 def _split(labelled: Sequence[Sample], lists: Lists | None, classes: Classes, facts: Facts) -> tuple[list[Choice], int]:
@@ -206,15 +244,24 @@ def _numbered(samples: Sequence[Sample]) -> bool:
 
 def _group(labelled: Sequence[Sample]) -> tuple[str | None, str]:
     """The pattern of ids like ``patient3_07``, where they are the rule, and why."""
+    several = _several(labelled)
+    if len(several) < _GROUPS:
+        return None, ""
+    return NUMBERED, (
+        f"ids like {next(sample.id for sample in labelled if _prefix(sample.id) == several[0])}: "
+        f"{_units(labelled, NUMBERED)} groups such as '{several[0]}', kept together because images of one look alike; "
+        "remove this line if they do not"
+    )
+
+
+def _several(labelled: Sequence[Sample]) -> list[str]:
+    """The prefixes of more than one id, where all ids have a prefix and most share theirs."""
     prefixes = Counter(_prefix(sample.id) for sample in labelled)
     several = [prefix for prefix, count in prefixes.items() if count >= 2]
     grouped = sum(prefixes[prefix] for prefix in several)
-    if "" in prefixes or any(sample.group for sample in labelled) or len(several) < 5 or grouped < len(labelled) / 2:
-        return None, ""
-    return NUMBERED, (
-        f"ids like {next(sample.id for sample in labelled if _prefix(sample.id) == several[0])}: {len(prefixes)} groups "
-        f"such as '{several[0]}', kept together because images of one look alike; remove this line if they do not"
-    )
+    if "" in prefixes or any(sample.group for sample in labelled) or grouped < len(labelled) / 2:
+        return []
+    return several
 
 
 def _prefix(sample_id: str) -> str:

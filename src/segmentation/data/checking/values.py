@@ -1,7 +1,7 @@
 """What the values in the mask files of a data set mean, from the values themselves."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from segmentation.data.channels import without_opaque_alpha
+from segmentation.data.channels import as_grey, without_opaque_alpha
 from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
+from segmentation.data.problems import Problem
 from segmentation.data.reading import read_values
 from segmentation.data.sample import Part
 from segmentation.errors import InputError
@@ -47,6 +48,7 @@ class Peek:
         lossy: Whether a mask is of a lossy format.
         fullest: The mask with the most different values.
         fused: By how many the regions of pixels other than 0 are fewer than the values, in the masks of ``connected``.
+        numbered: Whether the values other than 0 are 1..n in each mask, and n differs.
     """
 
     masks: int
@@ -58,6 +60,7 @@ class Peek:
     lossy: bool = False
     fused: int = 0
     fullest: Part | None = None
+    numbered: bool = False
 
     @property
     def colored(self) -> bool:
@@ -73,46 +76,81 @@ class Meaning:
         arguments: ``classes``, and what is needed of ``mask_values``, ``ignore_index``, ``ignore_unknown`` and
             ``colors``; plain values.
         reasons: Argument -> one sentence why.
+        warnings: What else the values may mean.
     """
 
     arguments: dict[str, Any]
     reasons: dict[str, str]
+    warnings: tuple[Problem, ...] = ()
 
 
-def peek(parts: Sequence[Part], most: int = READ) -> Peek:
+def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = None) -> Peek:
     """Read some masks, evenly spread.
+
+    The values of palette masks are their indices, or their colours where other masks hold colours or the
+    palettes have those of the table.
 
     Args:
         parts: All masks.
         most: Read at most so many; those that cannot be read are passed over.
+        table: The classes as a file names them, if there is one.
     """
     chosen = [parts[at * (len(parts) - 1) // max(most - 1, 1)] for at in range(most)] if len(parts) > most else parts
-    stored = []
-    pixels, holders = Counter[Value](), Counter[Value]()
-    distinct, whole, dtypes, lossy, fused = [], [], set(), False, 0
+    counts: dict[Part, Counter[Value]] = {}
+    flat: list[Part] = []
+    whole, dtypes, lossy, fused = [], set(), False, 0
     for part in chosen:
         try:
-            values = _one_channel(read_values(part))
+            stored = read_values(part)
         except (InputError, OSError):
             continue
-        found = _counts(values)
-        stored.append(part)
-        pixels.update(found)
-        holders.update(found.keys())
-        distinct.append(len(found))
+        values = as_grey(stored)
+        counts[part] = found = _counts(values)
+        flat += [part] if stored.ndim == 2 else []
         dtypes.add(values.dtype)
         lossy |= part.path.suffix.lower() in LOSSY_SUFFIXES
-        if len(stored) <= _CONNECTED and values.ndim == 2:
+        if len(counts) <= _CONNECTED and values.ndim == 2:
             whole += _whole(values)
             fused += max(0, len(found.keys() - {0}) - int(label(values != 0, return_num=True, connectivity=1)[1]))
+    known = {*table.colors, *table.ignored} if table is not None and table.colors and table.decodes else set()
+    if known or (flat and _colored(counts)):
+        painted = _palettes(flat)
+        counts |= painted if _colored(counts) or _are_painted(painted, known) else {}
+    pixels, holders = Counter[Value](), Counter[Value]()
+    for found in counts.values():
+        pixels.update(found)
+        holders.update(found.keys())
     deepest = max(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.uint8))
-    if any(isinstance(value, tuple) for value in pixels):  # a mask of black alone is grey by itself
+    if _colored(counts):  # a mask of black alone is grey by itself
         pixels, holders = _as_colors(pixels), _as_colors(holders)
     connected = sum(whole) / len(whole) if whole else None
-    fullest = max(zip(distinct, stored, strict=True), key=lambda pair: pair[0], default=(0, None))[1]
+    distinct = {part: len(found) for part, found in counts.items()}
+    fullest = max(distinct, key=distinct.__getitem__, default=None)
+    objects = [found.keys() - {0} for found in counts.values()]
+    numbered = all(values == set(range(1, len(values) + 1)) for values in objects) and len(set(map(len, objects))) > 1
     return Peek(
-        len(stored), dict(pixels), dict(holders), tuple(distinct), connected, str(deepest), lossy, fused, fullest
+        *(len(counts), dict(pixels), dict(holders), tuple(distinct.values()), connected, str(deepest), lossy, fused),
+        *(fullest, numbered),
     )
+
+
+def _colored(counts: Mapping[Part, Counter[Value]]) -> bool:
+    return any(isinstance(value, tuple) for found in counts.values() for value in found)
+
+
+def _palettes(parts: Sequence[Part]) -> dict[Part, Counter[Value]]:
+    """The colours of those that are palette masks."""
+    shown = {part: read_values(part, colors=True) for part in parts}
+    return {part: _counts(without_opaque_alpha(values)) for part, values in shown.items() if values.ndim == 3}
+
+
+def _are_painted(palettes: Mapping[Part, Counter[Value]], known: Set[Any]) -> bool:
+    """Whether these are the colours of a table: two of them or more, for a palette of greys has black too."""
+    pixels = Counter[Value]()
+    for found in palettes.values():
+        pixels.update(found)
+    there = {color: count for color, count in pixels.items() if isinstance(color, tuple) and color[:3] in known}
+    return len(there) > 1 and sum(there.values()) >= 0.5 * pixels.total()
 
 
 def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
@@ -143,13 +181,6 @@ def meaning(seen: Peek, table: ClassTable | None = None) -> Meaning:
         if named is not None:
             return named
     return _unnamed(seen, values, table)
-
-
-def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
-    if values.ndim == 2:
-        return values
-    values = without_opaque_alpha(values)
-    return values[..., 0] if (values == values[..., :1]).all() else values
 
 
 def _counts(values: NDArray[Any]) -> Counter[Value]:
@@ -206,10 +237,20 @@ def _named(seen: Peek, values: Sequence[int], table: ClassTable) -> Meaning | No
     known = list(table.values) if table.values is not None else list(range(count))
     left = [value for value in values if value not in known and value not in ignored]
     reasons = {"classes": f"the {count} names of the class table"}
-    if table.values is None and left == [count] and _zero_is_background(seen, table):
-        names, left = ["background", *names], []
+    doubt: tuple[Problem, ...] = ()
+    unnamed = left[:1] == [count] and (table.values is None or table.by_order)  # one value more than names
+    if unnamed and 0 not in values:
+        known, left = list(range(1, count + 1)), left[1:]
+    elif unnamed and _zero_is_background(seen, table):
+        names, left = ["background", *names], left[1:]
         known = list(range(count + 1))
         reasons["classes"] = f"0, most of the pixels, is the background; 1..{count} are the names of the class table"
+        cure = f"set data.source.classes to the names of the table and data.source.ignore_index: {count}"
+        doubt = (_doubt("0 is taken for the background", f"if it is {count} that does not count, {cure}"),)
+    elif unnamed:
+        shifted = {0: IGNORE_INDEX} | {value: value - 1 for value in range(1, count + 1)}
+        cure = f"remove data.source.ignore_index and set data.source.mask_values: {shifted}"
+        doubt = (_doubt(f"{count} is taken for pixels that do not count", f"if it is 0 that has no name, {cure}"),)
     arguments: dict[str, Any] = {"classes": names}
     voids = [value for value in left if value in (IGNORE_INDEX, max(known) + 1)]
     if set(left) - set(voids) or len(voids) > 1 or not set(values) & set(known):
@@ -220,10 +261,19 @@ def _named(seen: Peek, values: Sequence[int], table: ClassTable) -> Meaning | No
         if voids:
             reasons["ignore_index"] = f"{index} has no name in the class table, so its pixels do not count"
             arguments["ignore_index"] = index
-        return Meaning(arguments, reasons)
+        return Meaning(arguments, reasons, doubt)
     arguments["mask_values"] = {value: at for at, value in enumerate(known)} | dict.fromkeys(ignored, IGNORE_INDEX)
-    reasons["mask_values"] = "the values of the class table, which are not 0, 1, 2, ..."
+    reasons["mask_values"] = (
+        f"{known[0]}..{known[-1]} are the names of the class table: no mask looked at holds 0"
+        if unnamed
+        else "the values of the class table, which are not 0, 1, 2, ..."
+    )
     return Meaning(arguments, reasons)
+
+
+def _doubt(taken: str, cure: str) -> Problem:
+    """CamVid's 11 names are 0..10 and 11 is void; ADE20K's 150 names are 1..150 and 0 has none."""
+    return Problem(f"the masks hold one value more than the class table has names: {taken}", cure=cure)
 
 
 def _zero_is_background(seen: Peek, table: ClassTable) -> bool:
@@ -270,7 +320,7 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
         reasons["mask_values"] = f"the values {known} become the classes 0..{len(known) - 1} in this order"
     if table is not None:
         reasons["classes"] += f"; the {len(table.names)} names of the class table do not fit them"
-    return Meaning(arguments, reasons)
+    return Meaning(arguments, reasons, _may_be_objects(seen, whole))
 
 
 def _steps_of_one(values: Sequence[int]) -> bool:
@@ -294,6 +344,20 @@ def _are_objects(seen: Peek, values: Sequence[int]) -> bool:
     if seen.connected is None or seen.connected < 0.9 or max(seen.distinct) < 3 or values[0] < 0:
         return False
     return len(values) > _MANY_OBJECTS or (seen.dtype not in ("uint8", "bool") and len(values) > 8)
+
+
+def _may_be_objects(seen: Peek, values: Sequence[int]) -> tuple[Problem, ...]:
+    """A warning on masks that number few objects: by their values alone these are classes as well."""
+    if not seen.numbered or seen.connected is None or seen.connected < 0.9 or values[0] != 0 or len(values) < 3:
+        return ()
+    return (
+        Problem(
+            f"each mask looked at holds 1..n, n up to {values[-1]}, nearly always one connected region each: they may "
+            "number objects, and are taken for classes",
+            cure="if they number objects, set data.source.mask_values: objects and data.source.classes: "
+            "[background, foreground]",
+        ),
+    )
 
 
 def _two_names(table: ClassTable | None) -> list[str]:

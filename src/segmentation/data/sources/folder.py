@@ -139,8 +139,8 @@ class FolderSource(Source):
         if not sample.masks:
             raise InputError(f"{sample.id} has no mask; set data.source.masks to the folder of the masks")
         if not self.by_class:
-            return self.values.decode(read_values(sample.masks[0]), sample.masks[0])
-        planes = [self.values.decode(read_values(part), part) for part in sample.masks]
+            return self._decoded(sample.masks[0])
+        planes = [self._decoded(part) for part in sample.masks]
         labels, ignored = np.zeros_like(planes[0]), np.zeros(planes[0].shape, bool)
         for part, here in zip(sample.masks, planes, strict=True):  # in the order of the classes
             if labels.shape != here.shape:
@@ -149,6 +149,9 @@ class FolderSource(Source):
             ignored |= here == self.classes.ignore_index
         labels[ignored & (labels == 0)] = self.classes.ignore_index  # another class may know these pixels
         return labels
+
+    def _decoded(self, part: Part) -> NDArray[np.uint8]:
+        return self.values.decode(read_values(part, colors=self.values.channels > 1), part)
 
     def _key(self, path: Path) -> Key:
         key = self.masks.key(path) if self.masks is not None else None
