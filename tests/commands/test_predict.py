@@ -48,7 +48,7 @@ class StubPredictor:
 
     def bands(self, images: Sequence[Pixels]) -> Iterator[tuple[int, Pixels]]:
         for image in images:
-            if image.shape[2] != 1:
+            if image.shape[2] != self.in_channels:
                 raise InputError(f"the image has the shape {image.shape}; the network takes (H, W) or (H, W, 1)")
         self.batches.append(len(images))
         for start in range(0, images[0].shape[0], 4):
@@ -355,6 +355,15 @@ def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredict
     predict(["grey.png", "rgb.png", "rgba.png"], ckpt_path="best.ckpt")
     found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb", "rgba")]
     assert found[0].any() and all((one == found[0]).all() for one in found)
+
+
+def test_a_grey_image_is_predicted_by_a_network_of_three_channels(binary: StubPredictor) -> None:
+    binary.in_channels = 3
+    grey = draw("grey.png")
+    draw("rgb.png", np.repeat(grey[..., None], 3, axis=2))
+    predict(["grey.png", "rgb.png"], ckpt_path="best.ckpt")
+    found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb")]
+    assert found[0].any() and (found[0] == found[1]).all()
 
 
 def test_images_that_were_trained_on_are_counted(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from segmentation.data.channels import one_if_grey, without_opaque_alpha
+from segmentation.data.channels import LOSSLESS
 from segmentation.data.reading import (
     NPY_START,
     ORIENTATION,
@@ -67,12 +67,8 @@ def rows_in_channels(rows: Rows, channels: int) -> Rows:
         rows: (H, W, C).
         channels: Wanted.
     """
-
-    def grey(pixels: NDArray[Any]) -> NDArray[Any]:
-        return one_if_grey(without_opaque_alpha(pixels))
-
     height, width, stored = rows.shape
-    for convert in (without_opaque_alpha, grey) if stored != channels else ():
+    for convert in LOSSLESS[1:] if stored != channels else ():
         if all(convert(rows[top : top + LOOKED_AT]).shape[2] == channels for top in range(0, height, LOOKED_AT)):
             shape = (height, width, channels)
             return Rows(rows.part, shape, rows.dtype, partial(_converted, rows, convert))

@@ -64,6 +64,13 @@ def test_a_mask_for_each_class_is_read_into_one(tmp_path: Path) -> None:
     assert np.bincount(found.source.read_mask(found.source.samples()[0]).ravel()).tolist() == [16, 16, 32]
 
 
+@pytest.mark.parametrize(("grey", "channels"), [(1, 3), (5, 3), (6, 1)])
+def test_grey_images_count_as_colour_where_one_is_in_colour(folder_data: Path, grey: int, channels: int) -> None:
+    for path in sorted((folder_data / "images").iterdir())[:grey]:
+        Image.open(path).convert("L").save(path)
+    assert describe(folder_data).arguments["in_channels"] == channels
+
+
 def test_a_class_that_few_masks_hold_is_looked_for_in_all(folder_data: Path) -> None:
     names = [f"{number:03d}.png" for number in range(150)]
     for part, pixels in (("images", np.arange(64).reshape(8, 8)), ("masks", np.zeros((8, 8)))):

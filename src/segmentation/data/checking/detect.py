@@ -149,7 +149,7 @@ def _meaning(samples: Sequence[Sample], arguments: dict[str, Any], table: ClassT
 
 
 def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
-    """The channels that most images have, a grey image stored as RGB as one when all that are seen are grey."""
+    """The channels that most images have: 1 when all that are seen are grey, stored as RGB or not, 3 with RGB among them."""
     step = max(1, len(samples) // _READ)
     stored, least = Counter[int](), Counter[int]()
     for sample in list(samples)[::step][:_READ]:
@@ -165,6 +165,8 @@ def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
         channels = next(iter(least))
         grey = " (grey, stored as RGB)" if channels not in stored else ""
         return channels, f"{channels} channel{'s' if channels > 1 else ''}{grey} in the images looked at"
+    if set(least) == {1, 3}:
+        return 3, "some of the images looked at are RGB; grey ones are read as three equal channels"
     channels = stored.most_common(1)[0][0]
     return channels, f"most of the images looked at have {channels}; others have {', '.join(map(str, sorted(stored)))}"
 

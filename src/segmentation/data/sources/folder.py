@@ -56,7 +56,8 @@ class FolderSource(Source):
         images: Pattern of the images; several are parts that are stacked to channels.
         masks: Pattern of the masks; None for images without labels.
         in_channels: Channels of the images, all parts together. A grey image stored as RGB is read as 1
-            channel, an opaque alpha channel is dropped, and everything else that differs is refused.
+            channel, a grey one among RGB images as 3 equal ones, an opaque alpha channel is dropped, and
+            everything else that differs is refused.
         mask_values: What the masks' values mean, when they are not class indices: a mapping such as
             {0: 0, 255: 1}, colours such as {road: [128, 0, 0]}, ">=128", or objects.
         ignore_unknown: Ignore pixels whose value means nothing, instead of refusing the mask.
