@@ -191,6 +191,27 @@ def test_list_files_may_hold_names_or_paths(tmp_path: Path) -> None:
         FolderSource(tmp_path, lists="{split}.txt").lists()
 
 
+def test_a_line_with_another_folder_names_no_sample(tmp_path: Path) -> None:
+    for name in ("train/1", "train/2", "val/1"):
+        save(tmp_path / "images" / f"{name}.png", image())
+        save(tmp_path / "masks" / f"{name}.png", mask(0, 1))
+    source = FolderSource(tmp_path, lists="{split}.txt")
+    (tmp_path / "train.txt").write_text("/home/her/set/images/train/1.png\n2\n")
+    (tmp_path / "val.txt").write_text("val/1\n")
+    assert source.lists() == {"train": ["train/1", "train/2"], "val": ["val/1"]}
+    for wrong in ("val/2", "images/val/2.png", "/home/her/set/images/val/2.png"):
+        (tmp_path / "val.txt").write_text(f"val/1\n{wrong}\n")
+        with pytest.raises(InputError, match=f"1 lines of .*val.txt name no sample, such as '{wrong}'"):
+            source.lists()
+
+
+def test_a_path_of_another_machine_names_its_sample(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path, **split_folders(tmp_path), lists="{split}.txt")
+    image = source.samples()[0].images[0].path.relative_to(tmp_path)
+    (tmp_path / "train.txt").write_text(f"/home/her/set/{image}\n")
+    assert source.lists() == {"train": [source.samples()[0].id]}
+
+
 def test_parts_are_stacked_in_their_order(tmp_path: Path) -> None:
     arguments = parts(tmp_path)
     source = FolderSource(tmp_path, **arguments)
