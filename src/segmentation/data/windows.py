@@ -14,6 +14,7 @@ from segmentation.data.reading import (
     NPY_START,
     ORIENTATION,
     TIFF_STARTS,
+    are_channels,
     page_of,
     plane_offset,
     read_pixels,
@@ -83,8 +84,8 @@ def open_rows(part: Part, limit: int = LARGE) -> NDArray[Any] | Rows:
     """An image whose rows are wanted from top to bottom; the pixels of ``read_pixels``.
 
     TIFF (tiles or strips, in a compression that tifffile decodes) and NPY files are read by rows. What
-    cannot be had by rows is read as a whole: other formats, colour tables, one-bit pixels, images that
-    the orientation tag turns, and compressed strips of more than half the image.
+    cannot be had by rows is read as a whole: other formats, colour tables, one-bit pixels, channels as pages,
+    images that the orientation tag turns, and compressed strips of more than half the image.
 
     Args:
         part: The file or page.
@@ -116,6 +117,7 @@ def _tiff(part: Part) -> Rows | None:
             or page.bitspersample == 1
             or page.photometric == tifffile.PHOTOMETRIC.PALETTE
             or "Z" in page.axes
+            or (part.page is None and are_channels(file))
             or page.tags.valueof(ORIENTATION, 1) != 1
         ):
             return None

@@ -258,6 +258,24 @@ def stacks(root: Path, *names: str, pages: int = 6) -> None:
         save(root / f"{name}-labels.tif", np.stack([mask(0, 255)] * pages))
 
 
+def test_pages_that_are_called_channels_are_slices_of_a_stack(tmp_path: Path) -> None:
+    for name in ("volume", "labels"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, *SIZE), np.uint8), imagej=True)
+    source = TiffStackSource(tmp_path, images="volume.tif", masks="labels.tif")
+    assert [sample.id for sample in source.samples()] == ["volume-000", "volume-001", "volume-002"]
+
+
+def test_stacks_with_too_few_labels_are_one_problem(tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}-volume.tif", np.zeros((2, *SIZE), np.uint8))
+        save(tmp_path / f"{name}-labels.tif", mask(0, 1))
+    source = TiffStackSource(tmp_path, images="{stem}-volume", masks="{stem}-labels")
+    with pytest.raises(InputError) as caught:
+        source.samples()
+    assert str(caught.value).startswith("2 files: 2 pages, its labels have 1: ")
+    assert "save channels of one image as (H, W, C)" in str(caught.value)
+
+
 def test_a_stack_goes_through_fit_test_and_predict(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:
     stacks(tmp_path, "train")
     options = ("--data.source.images", "train-volume.tif", "--data.source.masks", "train-labels.tif")
