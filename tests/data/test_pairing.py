@@ -37,6 +37,9 @@ def key_of(pattern: str, path: str) -> Key | None:
         ("masks/{stem}.jpg", "masks/a.jpg.png", Key("a")),
         ("masks/{stem}.jpg", "masks/a.jpg", Key("a")),
         ("masks/{stem}.jpg", "masks/a.png", None),
+        ("masks/{stem}.jpg", "masks/a.JPG", Key("a")),
+        ("masks/{stem}.PNG", "masks/a.b.png", Key("a.b")),
+        ("masks/{stem}.jpg", "Masks/a.jpg", None),
         ("train-volume.tif", "train-volume.tif", Key("train-volume")),
     ],
 )

@@ -56,6 +56,17 @@ def test_images_and_masks_pair_by_name_whatever_the_format(tmp_path: Path) -> No
     ]
 
 
+def test_a_stated_suffix_is_that_of_any_case(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JPG"):
+        save(tmp_path / "images" / name)
+        save(tmp_path / "masks" / f"{name[0]}.png", MASK)
+    assert ids(FolderSource(tmp_path, images="images/{stem}.jpg").samples()) == ["a", "b"]
+    save(tmp_path / "images" / "a.JPG")
+    if len(list((tmp_path / "images").iterdir())) == 3:  # not where a.JPG is a.jpg
+        message = refusal(FolderSource(tmp_path, images="images/{stem}.jpg"))
+        assert "a.JPG = a.jpg: one name twice" in message
+
+
 def test_the_same_names_in_another_order_still_pair_right(tmp_path: Path) -> None:
     """``1_x`` and ``10_x`` sort differently with and without a suffix, which is where order pairs wrongly."""
     for name in ("1", "1-b", "10", "2"):

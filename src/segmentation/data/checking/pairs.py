@@ -213,7 +213,7 @@ def _within(listing: Listing, group: Group) -> list[Pair]:
         for name in listing.images[folder]:
             path = PurePosixPath(name)
             stem = join(folder[len(group.folder) :].lstrip("/"), path.stem)
-            suffixes.setdefault(path.suffix, {})[stem] = join(folder, name)
+            suffixes.setdefault(path.suffix.lower(), {})[stem] = join(folder, name)
     pairs = []
     for images, masks in permutations(suffixes, 2) if len(suffixes) <= 4 else ():
         both = suffixes[images].keys() & suffixes[masks].keys()
