@@ -357,6 +357,29 @@ def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredict
     assert found[0].any() and all((one == found[0]).all() for one in found)
 
 
+@pytest.mark.parametrize("options", [{}, {"resume": True}])
+@pytest.mark.parametrize("name", ["failures.csv", "objects.csv"])
+def test_a_table_of_somebody_else_stays(binary: StubPredictor, name: str, options: dict[str, bool]) -> None:
+    draw("a.png")
+    Path("predictions").mkdir()
+    Path("predictions", name).write_text("mine")
+    with pytest.raises(InputError, match=f"predictions/{name} is no table of predict.*another --out, or --overwrite"):
+        predict(["a.png"], ckpt_path="best.ckpt", write="objects", **options)
+    assert (files(), Path("predictions", name).read_text()) == ([name], "mine")
+    predict(["a.png"], ckpt_path="best.ckpt", write="objects", overwrite=True)
+    assert files() == ["objects.csv", "objects/a.csv", "objects/a.tif"]
+
+
+def test_the_tables_of_an_earlier_call_are_replaced(binary: StubPredictor) -> None:
+    draw("a.png")
+    Path("torn.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"failures\.csv says why"):
+        predict(["a.png", "torn.png"], ckpt_path="best.ckpt", write="objects")
+    draw("torn.png")
+    predict(["a.png", "torn.png"], ckpt_path="best.ckpt", write="objects", resume=True)
+    assert "failures.csv" not in files() and "torn" in Path("predictions/objects.csv").read_text()
+
+
 def test_a_grey_image_is_predicted_by_a_network_of_three_channels(binary: StubPredictor) -> None:
     binary.in_channels = 3
     grey = draw("grey.png")
