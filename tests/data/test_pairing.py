@@ -34,6 +34,7 @@ def key_of(pattern: str, path: str) -> Key | None:
         (r"img/(?P<stem>\d+)_.*", "img/12_left.png", Key("12")),
         ("{stem}/{stem}_mask", "a/a_mask.png", Key("a")),
         ("{stem}/{stem}_mask", "a/b_mask.png", None),
+        ("{stem}/image", "P00/image.png", Key("P00")),
         ("masks/{stem}.jpg", "masks/a.jpg.png", Key("a")),
         ("masks/{stem}.jpg", "masks/a.jpg", Key("a")),
         ("masks/{stem}.jpg", "masks/a.png", None),

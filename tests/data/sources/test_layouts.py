@@ -1,5 +1,6 @@
 """Every layout of FolderSource, each through fit, test and predict, and the sources made of it (trained by test_configs)."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,16 @@ def test_split_folders_give_the_lists(tmp_path: Path) -> None:
         "val": ["val/a", "val/b"],
         "test": ["test/a", "test/b"],
     }
+
+
+def test_the_links_of_the_documentation_make_one_folder_of_patients(tmp_path: Path) -> None:
+    for patient in ("P 00", "P 01"):
+        save(tmp_path / "mine" / patient / "images" / "0.png", image())
+        save(tmp_path / "mine" / patient / "masks" / "0.png", mask(0, 1))
+    docs = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    commands = next(block for block in docs.split("```bash\n")[1:] if block.startswith("for patient")).split("```")[0]
+    subprocess.run(["bash", "-c", commands], cwd=tmp_path / "mine", check=True)
+    assert [sample.id for sample in FolderSource(tmp_path / "linked").samples()] == ["P 00/0", "P 01/0"]
 
 
 def test_list_files_may_hold_names_or_paths(tmp_path: Path) -> None:
