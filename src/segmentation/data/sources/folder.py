@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.checking.words import role
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
 from segmentation.data.masks import MaskMeaning, MaskRule
@@ -22,10 +23,6 @@ from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
 SHOWN = 10  # folders in a message
-
-# parts of the names that people give such folders, for the suggestion when the stated ones are missing
-IMAGE_WORDS = ("image", "img", "photo", "picture", "input", "frame", "slice", "volume")
-MASK_WORDS = ("mask", "label", "annot", "truth", "segm", "target", "gt")
 
 ONE_CLASS: MaskMeaning = {0: 0, 1: 1, 255: 1}
 """What the mask of one class may hold where nothing is stated."""
@@ -276,8 +273,7 @@ class FolderSource(Source):
 
     def _folder_cure(self, missing: list[Pattern]) -> str:
         folders = _folders(self.root)
-        mask = _guess(folders, MASK_WORDS)
-        image = _guess([name for name in folders if name != mask], IMAGE_WORDS)
+        mask, image = _guess(folders, "mask"), _guess(folders, "image")
         if image is None and mask is not None and len(folders) == 2:
             image = next(name for name in folders if name != mask)
         if image is None and any(is_image(path) for path in self.root.iterdir()):
@@ -344,7 +340,7 @@ def _folders_text(folder: Path) -> str:
     return "the folders " + ", ".join(f"{name}/" for name in folders[:SHOWN]) + more
 
 
-def _guess(folders: list[str], words: tuple[str, ...]) -> str | None:
-    """The one folder whose name has one of the words in it."""
-    fitting = [name for name in folders if any(word in name.lower() for word in words)]
+def _guess(folders: list[str], said: str) -> str | None:
+    """The one folder whose name says image or mask."""
+    fitting = [name for name in folders if role(name) == said]
     return fitting[0] if len(fitting) == 1 else None
