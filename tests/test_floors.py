@@ -17,16 +17,17 @@ MODULES = {
 
 MAY_IMPORT = {
     "errors": set(),
+    "typed": set(),
     "inference": {"errors"},
     "data": {"inference", "errors"},
     "metrics": {"inference", "errors"},
     "model": {"metrics", "inference", "errors"},
     "callbacks": {"model", "data", "metrics", "inference", "errors"},
-    "evaluation": {"callbacks", "model", "data", "metrics", "inference", "errors"},
+    "evaluation": {"callbacks", "model", "data", "metrics", "inference", "errors", "typed"},
     "deployment": {"model", "data", "metrics", "inference", "errors"},
 }
-ABOVE = {"callbacks", "evaluation", "deployment", "model", "data", "metrics", "inference", "errors"}
-MAY_IMPORT |= {"cli": ABOVE, "commands": ABOVE | {"cli"}}
+ABOVE = {"callbacks", "evaluation", "deployment", "model", "data", "metrics", "inference", "errors", "typed"}
+MAY_IMPORT |= {"arguments": ABOVE, "cli": ABOVE | {"arguments"}, "commands": ABOVE | {"cli"}}
 """Floor -> the floors below that it may import; its own is always allowed."""
 
 TORCH_FREE = {"numpy", "scipy", "skimage", "segmentation"}

@@ -71,12 +71,10 @@ def test_masks_of_0_and_255_name_the_cure_and_the_cure_works(refused, run: Run, 
     assert run("fit", *folder(folder_data, "--data.source.mask_values", "{0: 0, 255: 1}"), *quick) == 0
 
 
-def test_grey_images_for_three_channels(refused, run: Run, folder_data: Path, quick) -> None:
-    for path in (folder_data / "images").iterdir():
-        Image.open(path).convert("L").save(path)
-    message = refused(*folder(folder_data))
-    assert "data.source.in_channels: 1" in message
-    assert run("fit", *folder(folder_data, "--data.source.in_channels", 1), *quick) == 0
+def test_colour_images_for_one_channel(refused, run: Run, folder_data: Path, quick) -> None:
+    message = refused(*folder(folder_data, "--data.source.in_channels", 1))
+    assert "data.source.in_channels: 3" in message
+    assert run("fit", *folder(folder_data, "--data.source.in_channels", 3), *quick) == 0
 
 
 def test_sixteen_bit_images_train_and_predict(run: Run, folder_data: Path, quick) -> None:

@@ -53,6 +53,17 @@ def test_a_folder_becomes_a_config_that_fits_as_it_is(
     assert run("check", "--config", "check-folder/config.yaml", "--out", "again") == 0
 
 
+@pytest.mark.parametrize("grey", ["00", "03"])  # 00 is looked at first
+def test_a_grey_photograph_among_colour_ones_is_no_problem(squares: Path, run: Callable[..., int], grey: str) -> None:
+    path = squares / "images" / f"{grey}.png"
+    Image.open(path).convert("L").save(path)
+    assert run("check", "--root", squares) == 0
+    config = yaml.safe_load(Path("check-folder/config.yaml").read_text())
+    assert config["data"]["source"]["init_args"].get("in_channels", 3) == 3
+    assert report()["problems"] == []
+    assert run("fit", "--config", "check-folder/config.yaml", *TINY) == 0
+
+
 def test_nothing_is_overwritten(squares: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "--root", squares) == run("check", "--root", squares) == 0
     assert {path.name for path in Path().glob("check-*")} == {"check-folder", "check-folder-2"}

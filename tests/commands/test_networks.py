@@ -58,14 +58,25 @@ def test_the_first_layer_multiplies_each_channel():
     assert colour - grey == 256 * 256 * 64 * 7 * 7 * 2
 
 
-def test_the_usual_encoder_is_listed_and_an_unknown_name_says_so(run, capsys):
-    assert run("networks", "--names", "Unet, SwinUnet,Nett", "--in_channels", 1) == 0
+def test_the_usual_encoder_is_listed(run, capsys):
+    assert run("networks", "--names", "Unet, SwinUnet", "--in_channels", 1) == 0
     out = capsys.readouterr().out
     found = rows(out)
     # 11.2 million without the last layer, which is ImageNet's, and a decoder of 3.2
     assert found["Unet"][1:3] == ["resnet18", "14.3"]
     assert found["SwinUnet"][1] == "tu-swin_tiny_patch4_window7_224"
-    assert "Nett cannot be built: model.network 'Nett' is unknown; did you mean" in out
+
+
+def test_an_unknown_name_is_refused(run, capsys):
+    assert run("networks", "--names", "Unet,Nett") == 1
+    assert "--names: no network is called 'Nett'; did you mean 'U" in capsys.readouterr().err
+
+
+def test_networks_of_which_none_can_be_built_are_an_error(run, capsys):
+    assert run("networks", "--names", "mine.Net,SwinUnet", "--encoder", TINY) == 1
+    told = capsys.readouterr()
+    assert "mine.Net cannot be built: " in told.out and "SwinUnet cannot be built: " in told.out
+    assert "error: none of these networks can be built" in told.err
 
 
 def test_a_network_of_one_size_is_counted_at_that_size(run, capsys):

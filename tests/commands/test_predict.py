@@ -48,7 +48,7 @@ class StubPredictor:
 
     def bands(self, images: Sequence[Pixels]) -> Iterator[tuple[int, Pixels]]:
         for image in images:
-            if image.shape[2] != 1:
+            if image.shape[2] != self.in_channels:
                 raise InputError(f"the image has the shape {image.shape}; the network takes (H, W) or (H, W, 1)")
         self.batches.append(len(images))
         for start in range(0, images[0].shape[0], 4):
@@ -180,6 +180,18 @@ def test_pages_of_stacks_are_counted() -> None:
         "single.tif": 1,
         "a.png": 1,
     }
+
+
+def test_pages_that_are_called_channels_are_an_image_for_a_network_of_so_many() -> None:
+    """tifffile calls the slices of any stack channels where nothing is stated."""
+    Path("in").mkdir()
+    tifffile.imwrite("in/stack.tif", np.zeros((2, 6, 8), np.uint8), imagej=True)
+    (job,) = find_jobs(["in"], Path("out"))
+    assert job.pages == 2
+    assert job.read(1, 1).shape == (6, 8, 1)
+    assert job.of_channels(1, 0) == job.of_channels(2, 1) == job
+    assert job.of_channels(2, 0).pages == 1
+    assert job.of_channels(2, 0).read(0, 2).shape == (6, 8, 2)
 
 
 def test_inputs_without_an_image_are_named(binary: StubPredictor) -> None:
@@ -355,6 +367,38 @@ def test_a_grey_image_stored_in_colours_is_predicted_as_grey(binary: StubPredict
     predict(["grey.png", "rgb.png", "rgba.png"], ckpt_path="best.ckpt")
     found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb", "rgba")]
     assert found[0].any() and all((one == found[0]).all() for one in found)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}])
+@pytest.mark.parametrize("name", ["failures.csv", "objects.csv"])
+def test_a_table_of_somebody_else_stays(binary: StubPredictor, name: str, options: dict[str, bool]) -> None:
+    draw("a.png")
+    Path("predictions").mkdir()
+    Path("predictions", name).write_text("mine")
+    with pytest.raises(InputError, match=f"predictions/{name} is no table of predict.*another --out, or --overwrite"):
+        predict(["a.png"], ckpt_path="best.ckpt", write="objects", **options)
+    assert (files(), Path("predictions", name).read_text()) == ([name], "mine")
+    predict(["a.png"], ckpt_path="best.ckpt", write="objects", overwrite=True)
+    assert files() == ["objects.csv", "objects/a.csv", "objects/a.tif"]
+
+
+def test_the_tables_of_an_earlier_call_are_replaced(binary: StubPredictor) -> None:
+    draw("a.png")
+    Path("torn.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"failures\.csv says why"):
+        predict(["a.png", "torn.png"], ckpt_path="best.ckpt", write="objects")
+    draw("torn.png")
+    predict(["a.png", "torn.png"], ckpt_path="best.ckpt", write="objects", resume=True)
+    assert "failures.csv" not in files() and "torn" in Path("predictions/objects.csv").read_text()
+
+
+def test_a_grey_image_is_predicted_by_a_network_of_three_channels(binary: StubPredictor) -> None:
+    binary.in_channels = 3
+    grey = draw("grey.png")
+    draw("rgb.png", np.repeat(grey[..., None], 3, axis=2))
+    predict(["grey.png", "rgb.png"], ckpt_path="best.ckpt")
+    found = [np.asarray(Image.open(f"predictions/labels/{name}.png")) for name in ("grey", "rgb")]
+    assert found[0].any() and (found[0] == found[1]).all()
 
 
 def test_images_that_were_trained_on_are_counted(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """``synthesize``: what it writes is what the source draws, and it overwrites nothing unasked."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a file; nothing overwritten"):
         synthesize(out=file, slices=1, size=8, overwrite=True)
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["images", "masks"])
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    synthesize(out=tmp_path / "out", slices=1, size=8)
+    shutil.rmtree(tmp_path / "out" / name)
+    (tmp_path / "out" / name).write_text("mine")
+    left = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(InputError, match=f"out/{name} cannot be made or written .*give another folder as --out"):
+        synthesize(out=tmp_path / "out", slices=1, size=8, overwrite=True)
+    assert sorted((tmp_path / "out").rglob("*")) == left
 
 
 def test_a_wrong_argument_leaves_no_folder(tmp_path: Path) -> None:

@@ -250,3 +250,22 @@ def test_borders_are_reflected_as_opencv_names_it() -> None:
     import cv2
 
     assert REFLECT == cv2.BORDER_REFLECT_101
+
+
+@pytest.mark.parametrize("name", ["Normalize", "ToFloat", "FromFloat", "ToTensorV2"])
+@pytest.mark.parametrize("p", [1.0, 0.01])
+def test_transforms_that_give_other_than_pixels_are_refused(name: str, p: float) -> None:
+    message = refusal([{"HorizontalFlip": {}}, {name: {"p": p}}])
+    assert message.startswith(f"data.augment: {name} makes ")
+    assert "leave Normalize, ToFloat and ToTensorV2 out" in message
+
+
+def test_a_saved_choice_of_transforms_is_looked_through(tmp_path: Path) -> None:
+    A.save(A.Compose([A.OneOf([A.Transpose(), A.Normalize()])]), tmp_path / "saved.yaml", data_format="yaml")
+    assert "data.augment: Normalize makes ndarray float32 of uint8" in refusal(str(tmp_path / "saved.yaml"))
+
+
+def test_a_transform_for_other_images_than_the_trial_is_taken() -> None:
+    steps = [{"RandomCrop": {"height": 100, "width": 100}}, {"ChannelDropout": {}}, {"HorizontalFlip": {"p": 1}}]
+    image, mask = image_of("float32", 3, (120, 112)), mask_of((120, 112))
+    assert Augmentation(steps)(image, mask, 0)[0].shape == (100, 100, 3)

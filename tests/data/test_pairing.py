@@ -34,9 +34,13 @@ def key_of(pattern: str, path: str) -> Key | None:
         (r"img/(?P<stem>\d+)_.*", "img/12_left.png", Key("12")),
         ("{stem}/{stem}_mask", "a/a_mask.png", Key("a")),
         ("{stem}/{stem}_mask", "a/b_mask.png", None),
+        ("{stem}/image", "P00/image.png", Key("P00")),
         ("masks/{stem}.jpg", "masks/a.jpg.png", Key("a")),
         ("masks/{stem}.jpg", "masks/a.jpg", Key("a")),
         ("masks/{stem}.jpg", "masks/a.png", None),
+        ("masks/{stem}.jpg", "masks/a.JPG", Key("a")),
+        ("masks/{stem}.PNG", "masks/a.b.png", Key("a.b")),
+        ("masks/{stem}.jpg", "Masks/a.jpg", None),
         ("train-volume.tif", "train-volume.tif", Key("train-volume")),
     ],
 )

@@ -407,6 +407,29 @@ def test_a_stack_is_refused_where_one_image_is_expected(tmp_path: Path) -> None:
         read_pixels(Part(path, 5))
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pages_that_are_called_channels_are_one_image(tmp_path: Path, kind: str, compression: str | None) -> None:
+    path = tmp_path / "channels.ome.tif"
+    channels = np.random.default_rng(0).integers(0, 60000, (2, 9, 8), np.uint16)
+    compressed = None if kind == "imagej" else compression
+    tifffile.imwrite(path, channels, metadata={"axes": "CYX"}, compression=compressed, **{kind: True})
+    assert (pages(path), pages(path, stack=True)) == (1, 2)
+    np.testing.assert_array_equal(read_pixels(Part(path)), np.moveaxis(channels, 0, -1))
+    np.testing.assert_array_equal(read_pixels(Part(path, 1))[..., 0], channels[1])
+    np.testing.assert_array_equal(open_rows(Part(path), 10)[2:7], np.moveaxis(channels, 0, -1)[2:7])
+
+
+@pytest.mark.parametrize(("axes", "count"), [("ZYX", 3), ("TYX", 3), ("CYX", 9)])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_slices_times_and_many_channels_stay_a_stack(tmp_path: Path, kind: str, axes: str, count: int) -> None:
+    path = tmp_path / "stack.ome.tif"
+    tifffile.imwrite(path, np.zeros((count, 9, 8), np.uint8), metadata={"axes": axes}, **{kind: True})
+    assert pages(path) == count
+    with pytest.raises(FileError, match=rf"has {count} pages, one image is expected; save channels as \(H, W, C\)"):
+        read_pixels(Part(path))
+
+
 def test_a_volume_is_not_taken_for_channels(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "volume.tif", np.zeros((5, 32, 32), np.uint8), volumetric=True, tile=(16, 16, 16))
     with pytest.raises(InputError, match="volume"):

@@ -40,7 +40,7 @@ def source(source_of: SourceOf) -> Any:
 
 
 def test_every_image_and_page_is_a_sample(inputs: list[str]) -> None:
-    samples = unlabelled_samples(inputs)
+    samples = unlabelled_samples(inputs, 1)
     assert [sample.id for sample in samples] == [
         "unlabelled/deep/a",
         "unlabelled/stack-000",
@@ -51,7 +51,7 @@ def test_every_image_and_page_is_a_sample(inputs: list[str]) -> None:
 
 
 def test_their_masks_are_ignored_everywhere(inputs: list[str], source: Any) -> None:
-    image, mask = Reader(source)(unlabelled_samples(inputs)[2])
+    image, mask = Reader(source)(unlabelled_samples(inputs, 1)[2])
     assert image.shape == (8, 8, 1) and (image == 20).all()
     assert mask.shape == (8, 8) and (mask == 255).all()
 
@@ -62,7 +62,7 @@ def test_they_are_drawn_as_often_as_the_others(inputs: list[str], source: Any) -
     data.setup("fit")  # by the command line and by Lightning
     draws = data.training_draws()
     ids = [draws[0, k]["id"] for k in range(len(draws))]
-    assert sorted(ids) == sorted([*data.split["train"], *(sample.id for sample in unlabelled_samples(inputs))])
+    assert sorted(ids) == sorted([*data.split["train"], *(sample.id for sample in unlabelled_samples(inputs, 1))])
     bare = [draws[0, k] for k in range(len(draws)) if ids[k].startswith("unlabelled/")]
     assert all((item["mask"] == 255).all() for item in bare)
     assert data.trained_on().keys() == set(ids)

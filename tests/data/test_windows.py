@@ -150,7 +150,9 @@ def test_what_cannot_be_had_by_rows_is_read_as_a_whole(tmp_path: Path, write) ->
     np.testing.assert_array_equal(image, read_pixels(part))
 
 
-@pytest.mark.parametrize("stored", ["grey and alpha", "RGB and alpha", "grey as RGB and alpha", "seen through"])
+@pytest.mark.parametrize(
+    "stored", ["grey", "grey and alpha", "RGB and alpha", "grey as RGB and alpha", "seen through", "grey seen through"]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_have_the_channels_that_the_whole_image_would_have(
     tmp_path: Path, stored: str, channels: int, monkeypatch: pytest.MonkeyPatch
@@ -159,11 +161,13 @@ def test_rows_have_the_channels_that_the_whole_image_would_have(
     pixels = noise(HEIGHT, WIDTH, 1 if stored.startswith("grey") else 3)
     pixels = pixels.repeat(3, axis=2) if "as RGB" in stored else pixels
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
-    alpha[70, 60] = 0 if stored == "seen through" else 255  # in one of the last rows
+    alpha[70, 60] = 0 if "seen through" in stored else 255  # in one of the last rows
     path = tmp_path / "a.tif"
-    whole = np.concatenate([pixels, alpha], axis=2)
-    kind = "minisblack" if whole.shape[2] == 2 else "rgb"
-    tifffile.imwrite(path, whole, rowsperstrip=8, photometric=kind, planarconfig="contig", extrasamples=["unassalpha"])
+    whole = pixels if stored == "grey" else np.concatenate([pixels, alpha], axis=2)
+    kind = "rgb" if whole.shape[2] == 4 else "minisblack"
+    extra = [] if stored == "grey" else ["unassalpha"]
+    stored_as = {"rowsperstrip": 8, "photometric": kind, "planarconfig": "contig", "extrasamples": extra}
+    tifffile.imwrite(path, whole.squeeze(), **stored_as)
     rows = rows_in_channels(agrees(Part(path)), channels)
     expected = in_channels(whole, channels)
     assert rows.shape == expected.shape

@@ -153,12 +153,14 @@ def _training(scored: Scored) -> list[NDArray[Any]]:
 
 def _raw(images: Path, out: Path, description: Description) -> list[Example]:
     """Images without masks, as ``predict`` reads them."""
-    pages = [(job, number) for job in find_jobs([str(images)], out.parent) for number in range(job.pages)]
+    channels, context = description.in_channels, description.context
+    jobs = [job.of_channels(channels, context) for job in find_jobs([str(images)], out.parent)]
+    pages = [(job, number) for job in jobs for number in range(job.pages)]
     examples = []
     for job, number in _spread(pages, COMPARED):
-        part, pixels = job.part(number), job.read(number, description.in_channels, description.context)
-        if pixels.shape[2] != description.in_channels:
-            raise InputError(f"{part} has {pixels.shape[2]} channels, the checkpoint takes {description.in_channels}")
+        part, pixels = job.part(number), job.read(number, channels, context)
+        if pixels.shape[2] != channels:
+            raise InputError(f"{part} has {pixels.shape[2]} channels, the checkpoint takes {channels}")
         try:
             description.intensity.check(pixels.dtype)
         except InputError as error:

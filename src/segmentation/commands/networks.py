@@ -7,7 +7,7 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segmentation.errors import InputError
+from segmentation.errors import InputError, nearest
 from segmentation.model.networks.any_size import AnySize
 from segmentation.model.networks.build import ARCHITECTURES, build_network, usual_encoder
 
@@ -33,11 +33,15 @@ def networks(
         classes: Of the task; two need one logit per pixel.
 
     Raises:
-        InputError: For a number out of its range.
+        InputError: For a number out of its range, an unknown name, or when no network that is named can be built.
     """
     for option, number, least in (("size", size, 1), ("in_channels", in_channels, 1), ("classes", classes, 2)):
         if number < least:
             raise InputError(f"--{option} is {number}; give {least} or more")
+    asked = list(ARCHITECTURES) if names is None else [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in ARCHITECTURES and "." not in name:
+            raise InputError(f"--names: no network is called {name!r}{nearest(name, list(ARCHITECTURES))}")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("network", "encoder"):
         table.add_column(title, overflow="fold")
@@ -45,7 +49,6 @@ def networks(
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("padded to\nmultiples of", "paper (doi)"):
         table.add_column(title, overflow="fold")
-    asked = list(ARCHITECTURES) if names is None else [name.strip() for name in names.split(",")]
     failures: dict[str, InputError] = {}
     for name in asked:
         usual, doi = usual_encoder(name), ARCHITECTURES[name].doi if name in ARCHITECTURES else ""
@@ -61,6 +64,8 @@ def networks(
     console.print(table)
     for name, failure in failures.items():
         console.print(f"{name} cannot be built: {failure}", soft_wrap=True)
+    if len(failures) == len(asked):
+        raise InputError("none of these networks can be built")
 
 
 def multiplications(network: nn.Module, in_channels: int, size: int) -> int:

@@ -16,7 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from segmentation.data.channels import in_channels
 from segmentation.data.digest import digest
 from segmentation.data.inputs import Job, find_jobs
-from segmentation.data.object_counts import write_counts
+from segmentation.data.object_counts import COLUMNS, COUNTS, write_counts
 from segmentation.data.placement import placement_of
 from segmentation.data.problems import FileError
 from segmentation.data.results import Kind, Results, is_done, result_paths
@@ -30,6 +30,8 @@ from segmentation.inference.predictor import Predictor
 
 FAILURES = "failures.csv"
 """In the output folder: each input that could not be predicted, and why."""
+
+FAILURE_COLUMNS = ("file", "reason")
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def predict(
             agglomeration=agglomeration,
             neighbour_weight=neighbour_weight,
         )
+        left = [job.of_channels(predictor.in_channels, predictor.context) for job in left]
         if overwrite:  # else --resume after an interruption would take those that are left for new ones
             _remove(left, kinds, out)
         failures = _predict_all(predictor, left, kinds, out, instances)
@@ -173,6 +176,7 @@ def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwr
     onto_inputs = [path for path in paths if path.resolve() in inputs]
     if onto_inputs:
         raise InputError(f"{onto_inputs[0]} is an input and would be overwritten; give another --out")
+    _check_tables(kinds, out, overwrite=overwrite)
     if resume:
         return [job for job in jobs if not all(is_done(out, kind, job.name) for kind in kinds)]
     existing = [path for path in paths if path.exists()]
@@ -182,6 +186,19 @@ def _left(jobs: list[Job], kinds: list[Kind], out: Path, *, resume: bool, overwr
             "--resume for what is missing"
         )
     return jobs
+
+
+def _check_tables(kinds: list[Kind], out: Path, *, overwrite: bool) -> None:
+    """Refuse tables of somebody else where those over all images go; those of earlier calls are replaced."""
+    columns = {FAILURES: FAILURE_COLUMNS} | ({COUNTS: COLUMNS} if "objects" in kinds else {})
+    for path, header in ((out / name, header) for name, header in columns.items()):
+        if overwrite or not path.is_file():
+            continue
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if file.readline().rstrip() != ",".join(header):
+                raise InputError(
+                    f"{path} is no table of predict and would be replaced; give another --out, or --overwrite"
+                )
 
 
 def _remove(jobs: list[Job], kinds: list[Kind], out: Path) -> None:
@@ -322,5 +339,5 @@ def _of_one(bands: Callable[[], Iterable[NDArray[np.float32]]], place: int) -> I
 def _list_failures(failures: dict[Job, str], out: Path) -> None:
     (out / FAILURES).unlink(missing_ok=True)  # of an earlier call
     if failures:
-        with Table(out / FAILURES, ("file", "reason")) as table:
+        with Table(out / FAILURES, FAILURE_COLUMNS) as table:
             table.rows += [(job.path, reason) for job, reason in failures.items()]

@@ -41,8 +41,10 @@ def _make_way(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} is a file; nothing overwritten. Give another folder as --out")
     if not overwrite and any(path.is_file() for path in out.rglob("*")):
         raise InputError(f"{out} has files; nothing overwritten. Give another folder as --out, or --overwrite")
-    check_writable(out)
-    for folder in (out / "images", out / "masks"):
+    folders = out / "images", out / "masks"
+    for folder in (out, *folders):
+        check_writable(folder)
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("slice-*.png"):  # of a longer stack or another seed: they would mix with the new ones
             path.unlink()

@@ -2,6 +2,8 @@
 
 import os
 import random
+import warnings
+from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,14 @@ class Augmentation:
             with such a list or with a pipeline written by ``albumentations.save``.
 
     Raises:
-        InputError: For an unknown preset, a missing file, or a transform that albumentations refuses.
+        InputError: For an unknown preset, a missing file, a transform that albumentations refuses, or one that
+            gives other than pixels of the type it was given.
     """
 
     def __init__(self, steps: str | list[Step]) -> None:
         self.pipeline = _pipeline(steps)
+        if not (isinstance(steps, str) and steps in PRESETS):
+            _check_pixels(self.pipeline)
 
     def __call__(
         self, image: NDArray[Any], mask: NDArray[np.uint8], seed: int
@@ -102,6 +107,28 @@ def _pipeline(steps: str | list[Step]) -> A.Compose:
             f"data.augment is {steps!r}; give a list of transforms such as [{{HorizontalFlip: {{p: 0.5}}}}]"
         )
     return A.Compose([_transform(name, options) for step in steps for name, options in step.items()])
+
+
+def _check_pixels(pipeline: A.Compose) -> None:
+    """Try each transform: one that normalises would train on other numbers than are validated on."""
+    image = np.full((64, 64, 3), 100, np.uint8)
+    for transform in _transforms(pipeline):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                drawn = transform(image=image.copy(), mask=image[..., 0].copy(), force_apply=True)["image"]
+        except Exception:  # for other sizes, channels or types than these; that is told when it is drawn
+            continue
+        if not isinstance(drawn, np.ndarray) or drawn.dtype != image.dtype:
+            raise InputError(
+                f"data.augment: {type(transform).__name__} makes {type(drawn).__name__} {drawn.dtype} of uint8 pixels; "
+                "leave Normalize, ToFloat and ToTensorV2 out: the model does what they do"
+            )
+
+
+def _transforms(pipeline: Any) -> Iterator[A.BasicTransform]:
+    """Those of a pipeline, and of the pipelines in it."""
+    for step in pipeline.transforms:
+        yield from _transforms(step) if hasattr(step, "transforms") else [step]
 
 
 def _load(path: str) -> Any:

@@ -1,6 +1,6 @@
 """Pixels -> as many channels as the network takes, where nothing is lost by it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from segmentation.data.sample import Part
 def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]) -> NDArray[Any]:
     """Arrays (H, W, C_i) -> (H, W, channels), where nothing is lost by it.
 
-    Opaque alpha channels are dropped, and grey images stored as RGB become one channel, when the sum of
-    all channels is only then what is wanted.
+    Opaque alpha channels are dropped, grey images stored as RGB become one channel, and an image of one grey
+    part becomes three equal channels, when the sum of all channels is only then what is wanted.
 
     Args:
         pixels: One array per part.
@@ -32,15 +32,12 @@ def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]
                 f"is {size[0]}x{size[1]} (HxW), {parts[0].path.name} is {sizes[0][0]}x{sizes[0][1]}",
                 "the parts of an image must be of one size",
             )
-    if _channels(pixels) == channels:
-        return _joined(pixels)
-    opaque = [without_opaque_alpha(array) for array in pixels]
-    if _channels(opaque) == channels:
-        return _joined(opaque)
-    grey = [one_if_grey(array) for array in opaque]
-    if _channels(grey) == channels:
-        return _joined(grey)
-    stored = _channels(opaque)
+    # of several parts, three equal channels in place of one would hide a wrong number of channels
+    for change in LOSSLESS if len(pixels) == 1 else LOSSLESS[:-1]:
+        changed = [change(array) for array in pixels]
+        if _channels(changed) == channels:
+            return _joined(changed)
+    stored = _channels([without_opaque_alpha(array) for array in pixels])
     kinds = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGBA"}
     kind = " + ".join(kinds.get(array.shape[2], f"{array.shape[2]}-channel") for array in pixels)
     raise FileError(
@@ -54,9 +51,8 @@ def stacked(pixels: Sequence[NDArray[Any]], channels: int, parts: Sequence[Part]
 
 def in_channels(pixels: NDArray[Any], channels: int) -> NDArray[Any]:
     """(H, W, C) -> (H, W, channels) by what ``stacked`` does without loss; as it is where that does not lead there."""
-    opaque = without_opaque_alpha(pixels)
-    fitting = (array for array in (pixels, opaque, one_if_grey(opaque)) if array.shape[2] == channels)
-    return next(fitting, pixels)
+    changed = (change(pixels) for change in LOSSLESS)
+    return next((array for array in changed if array.shape[2] == channels), pixels)
 
 
 def _channels(pixels: Sequence[NDArray[Any]]) -> int:
@@ -86,3 +82,25 @@ def as_grey(values: NDArray[Any]) -> NDArray[Any]:
         return values
     opaque = without_opaque_alpha(values)
     return np.ascontiguousarray(opaque[..., 0]) if (opaque == opaque[..., :1]).all() else opaque
+
+
+def _as_stored(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    return one_if_grey(without_opaque_alpha(pixels))
+
+
+def _three_if_one(pixels: NDArray[Any]) -> NDArray[Any]:
+    opaque = without_opaque_alpha(pixels)
+    return np.repeat(opaque, 3, axis=2) if opaque.shape[2] == 1 else opaque
+
+
+LOSSLESS: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (
+    _as_stored,
+    without_opaque_alpha,
+    _grey,
+    _three_if_one,
+)
+"""Changes of channels by which nothing is lost, (H, W, C) -> (H, W, D); the first that gives what is wanted is taken."""

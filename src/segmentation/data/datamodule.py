@@ -378,7 +378,7 @@ class SegmentationDataModule(LightningDataModule):
             )
 
     def _read_unlabelled(self) -> None:
-        samples = unlabelled_samples(self.unlabelled)
+        samples = unlabelled_samples(self.unlabelled, self.in_channels)
         records, problems = survey(self.reader, samples, memory=free_memory() // 4)
         if problems:
             raise DataError(problems)

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,17 @@ class Job:
     Attributes:
         path: Of the file.
         name: Of the results without suffix, relative to the output folder; sub-folders are kept.
-        pages: Of a stack; 1 for a single image.
+        pages: Of a stack, also those that the file calls channels; 1 for a single image.
     """
 
     path: Path
     name: Path
     pages: int
+
+    def of_channels(self, channels: int, context: int) -> "Job":
+        """Itself; one image where the file calls its pages channels and the network takes so many, without neighbours."""
+        one = 1 < self.pages == channels and not context and pages(self.path) == 1
+        return replace(self, pages=1) if one else self
 
     def part(self, number: int) -> Part:
         """One of its pages, from 0."""
@@ -111,6 +116,6 @@ def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
 
 def _pages(path: Path) -> int:
     try:
-        return pages(path)
+        return pages(path, stack=True)
     except InputError:
         return 1  # its fault is reported when its turn comes

@@ -2,15 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segmentation.data.pairing import Pattern, natural
 from segmentation.data.reading import is_image
 from segmentation.data.source import Lists
+from segmentation.data.splits import NAMES
 from segmentation.errors import InputError
-
-NAMES = ("train", "val", "test")
 
 
 def read_lists(files: Mapping[str, str] | str, root: Path, ids: Collection[str], images: Sequence[Pattern]) -> Lists:
@@ -69,11 +68,16 @@ class _Names:
         texts = (line, re.split(r"[\s,;]+", line)[0])
         return next((key for text in texts for key in self._spellings(text) if key in self.ids), None)
 
-    def _spellings(self, text: str) -> list[str]:
-        """Ids that a text may mean: as it stands, as a path of an image, by its last part."""
+    def _spellings(self, text: str) -> Iterator[str]:
+        """Ids that a text may mean: as it stands, as a path of an image below any folder, by its last part."""
         bare = Path(text).with_suffix("").as_posix() if is_image(Path(text)) else text
-        keys = [pattern.key(self.root / text.lstrip("/")) for pattern in self.images]
-        return [text, bare, *(key.sample for key in keys if key), self.short.get(_last(bare), "")]
+        yield from (text, bare)
+        parts = text.strip("/").split("/")  # a list that was written on another machine begins with its folders
+        for path in ("/".join(parts[above:]) for above in range(len(parts))):
+            yield from (key.sample for pattern in self.images if (key := pattern.key(self.root / path)))
+        short = self.short.get(_last(bare), "")
+        if f"/{bare}".endswith(f"/{short}") or f"/{short}".endswith(f"/{bare}"):  # val/3 is not train/3
+            yield short
 
 
 def _last(path: str) -> str:

@@ -9,6 +9,7 @@ from segmentation.data.results import result_paths
 from segmentation.data.writing import Table
 from segmentation.inference.classes import Classes
 
+COUNTS = "objects.csv"
 COLUMNS = ("file", "page", "class", "objects", "area", "mean_area")
 """The name of an image without suffix; its page (from 0) in a stack; pixels."""
 
@@ -27,7 +28,7 @@ def write_counts(out: Path, classes: Classes) -> Path:
         FileError: When a picture of objects is damaged.
         WriteError: When the disk refuses.
     """
-    path = out / "objects.csv"
+    path = out / COUNTS
     with Table(path, COLUMNS) as counts:
         for table in sorted((out / "objects").rglob("*.csv")):
             name = table.relative_to(out / "objects").with_suffix("")

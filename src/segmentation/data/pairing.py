@@ -54,8 +54,8 @@ class Pattern:
 
     ``images`` is ``images/{stem}``: every image below that folder. ``{stem}`` is what image and mask share,
     sub-folders included; ``{split}`` a folder name such as train, val, Testing; ``{class}`` that of a class.
-    Instead, a regular expression with a group ``(?P<stem>...)``. A file suffix is left out, or stated when only
-    that format is meant. A path with a suffix and no placeholder is that one file.
+    Instead, a regular expression with a group ``(?P<stem>...)``. A file suffix is left out, or stated, in any case, when
+    only that format is meant. A path with a suffix and no placeholder is that one file.
 
     Attributes:
         root: Folder that the pattern begins in.
@@ -101,7 +101,8 @@ class Pattern:
         """Matches paths relative to ``root``, without their suffix unless the pattern states one."""
         text = str(PurePosixPath(self.full))
         if not self.regular:
-            pieces = re.split(r"(\{[^}]*\})", text)
+            suffix = PurePosixPath(text).suffix if self._has_suffix(text) else ""
+            pieces = re.split(r"(\{[^}]*\})", text.removesuffix(suffix))
             unknown = [piece for piece in pieces[1::2] if piece not in _PLACEHOLDERS]
             if unknown:
                 raise InputError(
@@ -118,6 +119,7 @@ class Pattern:
                 )
                 text += repeated
                 seen.add(piece)
+            text += f"(?i:{re.escape(suffix)})"  # cameras write .JPG
         try:
             return re.compile(text)
         except re.error as error:

@@ -24,6 +24,9 @@ ORIENTATION = 274
 DEEP_COLORS = {"RGB;16B": [2, 1, 0], "RGBA;16B": [2, 1, 0, 3], "LA;16B": [0, 3]}
 """Kinds of PNG that Pillow halves, with the places of their channels in OpenCV's blue, green, red, alpha."""
 
+CHANNELS = 8
+"""Pages up to which a TIFF that calls them channels is believed; of more they are slices, which tifffile by default so calls."""
+
 Image.MAX_IMAGE_PIXELS = None  # mosaics and slides are larger than what Pillow takes for an attack
 
 
@@ -32,8 +35,12 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def pages(path: Path) -> int:
+def pages(path: Path, *, stack: bool = False) -> int:
     """Number of pages of a TIFF file; 1 for every other format, and for an image with overviews of itself.
+
+    Args:
+        path: Of the file.
+        stack: Whether pages count that the file calls the channels of one image.
 
     Raises:
         FileError: When the file is no readable TIFF.
@@ -44,7 +51,9 @@ def pages(path: Path) -> int:
         with tifffile.TiffFile(path) as file:
             count = len(file.pages)
             overviews = count > 1 and _is_overview(file.pages[count - 1])  # they come last
-            return 1 if overviews and len(_images(file)) == 1 else _planes(file)
+            if (overviews and len(_images(file)) == 1) or (not stack and are_channels(file)):
+                return 1
+            return _planes(file)
     except Exception as error:  # struct.error and others on cut files
         raise unreadable(path, error) from error
 
@@ -52,7 +61,7 @@ def pages(path: Path) -> int:
 def read_pixels(part: Part) -> NDArray[Any]:
     """One image as stored: (H, W, C), any real dtype in native byte order.
 
-    Palette images become RGB (RGBA with transparency), one-bit images and booleans 0/255. The
+    Pages of a TIFF that the file calls channels are those of one image where no page is asked for. Palette images become RGB (RGBA with transparency), one-bit images and booleans 0/255. The
     orientation tag of EXIF and TIFF is applied. The content decides the format, not the suffix.
 
     Raises:
@@ -117,6 +126,12 @@ def _read_npy(part: Part) -> NDArray[Any]:
 def _read_tiff(part: Part, *, keep_palette: bool, mask: bool) -> NDArray[Any]:
     with tifffile.TiffFile(part.path) as file:
         page, plane = page_of(file, part)
+        if part.page is None and are_channels(file):
+            each = [
+                _read_tiff(Part(part.path, number), keep_palette=keep_palette, mask=mask)
+                for number in range(len(file.pages))
+            ]
+            return np.stack(each, axis=-1)
         if "Z" in page.axes:
             raise FileError(part, f"is a volume of the shape {page.shape}", "save it as one page per slice")
         try:
@@ -140,7 +155,7 @@ def _read_tiff(part: Part, *, keep_palette: bool, mask: bool) -> NDArray[Any]:
 def page_of(file: tifffile.TiffFile, part: Part) -> tuple[tifffile.TiffPage, int]:
     """The page of a part, and its plane: which of the images behind that page; 0 but for a large stack of ImageJ.
 
-    Of an image with overviews or a transparency mask, the image.
+    Of an image with overviews or a transparency mask, the image; of one whose pages are channels, the first.
 
     Raises:
         FileError: For a page that does not exist, and a stack where one image is expected.
@@ -153,14 +168,22 @@ def page_of(file: tifffile.TiffFile, part: Part) -> tuple[tifffile.TiffPage, int
             )
         behind = count > len(file.pages)
         return file.pages[0 if behind else part.page].aspage(), part.page if behind else 0
-    whole = [0] if count == 1 else _images(file) if count == len(file.pages) else []
+    whole = [0] if count == 1 or are_channels(file) else _images(file) if count == len(file.pages) else []
     if len(whole) != 1:
         raise FileError(
             part.path,
             f"has {count} pages, one image is expected",
-            "save one image a file, or use data.source: TiffStackSource",
+            "save channels as (H, W, C), other images as separate files, or use data.source: TiffStackSource",
         )
     return file.pages[whole[0]].aspage(), 0
+
+
+def are_channels(file: tifffile.TiffFile) -> bool:
+    """Whether the pages are the channels of one image, as ImageJ and OME state it."""
+    if not 2 <= len(file.pages) <= CHANNELS:
+        return False
+    shapes = {series.axes: series.shape[0] for series in file.series}
+    return shapes == {"CYX": len(file.pages)}
 
 
 def _planes(file: tifffile.TiffFile) -> int:

@@ -15,18 +15,20 @@ from segmentation.data.sample import Sample
 from segmentation.inference.classes import Classes
 
 
-def unlabelled_samples(inputs: Sequence[str]) -> list[Sample]:
+def unlabelled_samples(inputs: Sequence[str], channels: int) -> list[Sample]:
     """One sample without masks for each image and each page of a stack, with the id ``unlabelled/NAME``.
 
     Args:
         inputs: Files, folders and globs, as for ``predict``.
+        channels: Of an image.
 
     Raises:
         InputError: Naming every input that holds no image.
     """
+    jobs = [job.of_channels(channels, context=0) for job in find_jobs(inputs, Path(os.devnull))]
     return [
         Sample(f"unlabelled/{job.name}" + (f"-{page:03d}" if job.pages > 1 else ""), (job.part(page),))
-        for job in find_jobs(inputs, Path(os.devnull))
+        for job in jobs
         for page in range(job.pages)
     ]
 

@@ -9,11 +9,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from segmentation.data.channels import one_if_grey, without_opaque_alpha
+from segmentation.data.channels import LOSSLESS
 from segmentation.data.reading import (
     NPY_START,
     ORIENTATION,
     TIFF_STARTS,
+    are_channels,
     page_of,
     plane_offset,
     read_pixels,
@@ -67,12 +68,8 @@ def rows_in_channels(rows: Rows, channels: int) -> Rows:
         rows: (H, W, C).
         channels: Wanted.
     """
-
-    def grey(pixels: NDArray[Any]) -> NDArray[Any]:
-        return one_if_grey(without_opaque_alpha(pixels))
-
     height, width, stored = rows.shape
-    for convert in (without_opaque_alpha, grey) if stored != channels else ():
+    for convert in LOSSLESS[1:] if stored != channels else ():
         if all(convert(rows[top : top + LOOKED_AT]).shape[2] == channels for top in range(0, height, LOOKED_AT)):
             shape = (height, width, channels)
             return Rows(rows.part, shape, rows.dtype, partial(_converted, rows, convert))
@@ -87,8 +84,8 @@ def open_rows(part: Part, limit: int = LARGE) -> NDArray[Any] | Rows:
     """An image whose rows are wanted from top to bottom; the pixels of ``read_pixels``.
 
     TIFF (tiles or strips, in a compression that tifffile decodes) and NPY files are read by rows. What
-    cannot be had by rows is read as a whole: other formats, colour tables, one-bit pixels, images that
-    the orientation tag turns, and compressed strips of more than half the image.
+    cannot be had by rows is read as a whole: other formats, colour tables, one-bit pixels, channels as pages,
+    images that the orientation tag turns, and compressed strips of more than half the image.
 
     Args:
         part: The file or page.
@@ -120,6 +117,7 @@ def _tiff(part: Part) -> Rows | None:
             or page.bitspersample == 1
             or page.photometric == tifffile.PHOTOMETRIC.PALETTE
             or "Z" in page.axes
+            or (part.page is None and are_channels(file))
             or page.tags.valueof(ORIENTATION, 1) != 1
         ):
             return None

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segmentation.data.checking.detect import describe, source_of
@@ -121,6 +122,32 @@ def test_two_greys_of_a_palette_are_colours_of_a_table_and_a_ramp_of_greys_is_no
         mask.save(path)
     found = describe(tmp_path)
     np.testing.assert_array_equal(found.source.read_mask(found.source.samples()[0]), classes > 0)
+
+
+@pytest.mark.parametrize(("grey", "channels"), [(1, 3), (5, 3), (6, 1)])
+def test_grey_images_count_as_colour_where_one_is_in_colour(folder_data: Path, grey: int, channels: int) -> None:
+    for path in sorted((folder_data / "images").iterdir())[:grey]:
+        Image.open(path).convert("L").save(path)
+    assert describe(folder_data).arguments["in_channels"] == channels
+
+
+def test_pages_that_are_called_channels_are_slices_where_there_are_masks_for_them(tmp_path: Path) -> None:
+    for name in ("volume", "labels"):
+        pages = np.tile(np.repeat(np.array([0, 255], np.uint8), 16), (4, 32, 1))
+        tifffile.imwrite(tmp_path / f"{name}.tif", pages, imagej=True)
+    found = describe(tmp_path)
+    assert found.layout.source == "TiffStackSource"
+    assert len(found.source.samples()) == 4
+
+
+def test_pages_that_imagej_calls_channels_are_those_of_an_image(folder_data: Path) -> None:
+    for path in (folder_data / "images").iterdir():
+        channels = np.moveaxis(np.asarray(Image.open(path))[..., :2], -1, 0)
+        tifffile.imwrite(path.with_suffix(".tif"), channels, imagej=True, metadata={"axes": "CYX"})
+        path.unlink()
+    found = describe(folder_data)
+    assert (found.layout.source, found.arguments["in_channels"]) == ("FolderSource", 2)
+    assert found.source.read_image(found.source.samples()[0]).shape == (40, 48, 2)
 
 
 def test_a_class_that_few_masks_hold_is_looked_for_in_all(folder_data: Path) -> None:

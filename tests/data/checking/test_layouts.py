@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from segmentation.data.checking.layouts import Layout, find
-from segmentation.data.checking.words import role, split_word
+from segmentation.data.words import role, split_word
 from segmentation.errors import InputError
 
 NAMES = ("cut01", "cut02", "cut03", "cut10")
@@ -148,6 +148,15 @@ def test_a_test_folder_without_masks_is_left_out_of_training(tmp_path: Path) -> 
     layout = only(tmp_path)
     assert layout.arguments["unlabelled"] is True
     assert "4 images have no mask (test/images/cut01.png, ...)" in layout.notes[0]
+
+
+def test_suffixes_in_both_cases_are_one_format(tmp_path: Path) -> None:
+    for number, name in enumerate(NAMES):
+        photo(tmp_path / f"{name}.{'JPG' if number % 2 else 'jpg'}")
+        mask(tmp_path / f"{name}.png")
+    layout = only(tmp_path)
+    assert layout.arguments == {"images": "{stem}.jpg", "masks": "{stem}.png"}
+    assert layout.count == len(NAMES)
 
 
 def test_folders_of_equal_names_are_channels_of_one_image(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ def test_images_and_masks_pair_by_name_whatever_the_format(tmp_path: Path) -> No
     ]
 
 
+def test_a_stated_suffix_is_that_of_any_case(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JPG"):
+        save(tmp_path / "images" / name)
+        save(tmp_path / "masks" / f"{name[0]}.png", MASK)
+    assert ids(FolderSource(tmp_path, images="images/{stem}.jpg").samples()) == ["a", "b"]
+    save(tmp_path / "images" / "a.JPG")
+    if len(list((tmp_path / "images").iterdir())) == 3:  # not where a.JPG is a.jpg
+        message = refusal(FolderSource(tmp_path, images="images/{stem}.jpg"))
+        assert "a.JPG = a.jpg: one name twice" in message
+
+
 def test_the_same_names_in_another_order_still_pair_right(tmp_path: Path) -> None:
     """``1_x`` and ``10_x`` sort differently with and without a suffix, which is where order pairs wrongly."""
     for name in ("1", "1-b", "10", "2"):
@@ -216,9 +227,11 @@ GREY3 = np.repeat(GREY, 3, axis=-1)
         (np.concatenate([RGB, OPAQUE], -1), 4, np.concatenate([RGB, OPAQUE], -1)),
         (np.concatenate([GREY3, OPAQUE], -1), 1, GREY),
         (np.concatenate([GREY, OPAQUE], -1), 1, GREY),
+        (GREY[..., 0], 3, GREY3),
+        (np.concatenate([GREY, OPAQUE], -1), 3, GREY3),
     ],
 )
-def test_channels_that_carry_nothing_are_dropped(
+def test_channels_are_dropped_or_repeated_where_nothing_is_lost(
     tmp_path: Path, stored: np.ndarray, in_channels: int, read: np.ndarray
 ) -> None:
     save(tmp_path / "images" / "a.png", stored)
@@ -229,11 +242,12 @@ def test_channels_that_carry_nothing_are_dropped(
 @pytest.mark.parametrize(
     ("stored", "in_channels", "cure"),
     [
-        (GREY[..., 0], 3, 1),
+        (GREY[..., 0], 4, 1),
         (RGB, 1, 3),
         (RGB, 4, 3),
         (np.concatenate([RGB, OPAQUE - 1], -1), 3, 4),
-        (np.concatenate([GREY, OPAQUE], -1), 3, 1),
+        (np.concatenate([GREY, OPAQUE], -1), 4, 1),
+        (np.concatenate([GREY, OPAQUE - 1], -1), 3, 2),
     ],
 )
 def test_other_channels_are_refused_with_both_shapes(
@@ -247,6 +261,14 @@ def test_other_channels_are_refused_with_both_shapes(
     assert str(tmp_path / "images" / "a.png") in message
     assert str((6, 8, stored.size // 48)) in message and f"(6, 8, {in_channels})" in message
     assert f"data.source.in_channels: {cure}" in message
+
+
+def test_a_grey_part_of_several_is_not_repeated(tmp_path: Path) -> None:
+    for part, pixels in (("rgb", RGB), ("depth", GREY[..., 0])):
+        save(tmp_path / part / "a.png", pixels)
+    source = FolderSource(tmp_path, images=["rgb", "depth"], masks=None, in_channels=6)
+    with pytest.raises(InputError, match=r"is RGB \+ grey.*set data.source.in_channels: 4"):
+        source.read_image(source.samples()[0])
 
 
 def test_every_ignored_colour_of_a_table_is_ignored(tmp_path: Path) -> None:

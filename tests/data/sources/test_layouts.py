@@ -1,5 +1,6 @@
 """Every layout of FolderSource, each through fit, test and predict, and the sources made of it (trained by test_configs)."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,12 +184,43 @@ def test_split_folders_give_the_lists(tmp_path: Path) -> None:
     }
 
 
+def test_the_links_of_the_documentation_make_one_folder_of_patients(tmp_path: Path) -> None:
+    for patient in ("P 00", "P 01"):
+        save(tmp_path / "mine" / patient / "images" / "0.png", image())
+        save(tmp_path / "mine" / patient / "masks" / "0.png", mask(0, 1))
+    docs = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    commands = next(block for block in docs.split("```bash\n")[1:] if block.startswith("for patient")).split("```")[0]
+    subprocess.run(["bash", "-c", commands], cwd=tmp_path / "mine", check=True)
+    assert [sample.id for sample in FolderSource(tmp_path / "linked").samples()] == ["P 00/0", "P 01/0"]
+
+
 def test_list_files_may_hold_names_or_paths(tmp_path: Path) -> None:
     source = FolderSource(tmp_path, **lists(tmp_path))
     assert source.lists() == {"train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
     (tmp_path / "val.txt").write_text("d\nnobody\n")
     with pytest.raises(InputError, match="'nobody'"):
         FolderSource(tmp_path, lists="{split}.txt").lists()
+
+
+def test_a_line_with_another_folder_names_no_sample(tmp_path: Path) -> None:
+    for name in ("train/1", "train/2", "val/1"):
+        save(tmp_path / "images" / f"{name}.png", image())
+        save(tmp_path / "masks" / f"{name}.png", mask(0, 1))
+    source = FolderSource(tmp_path, lists="{split}.txt")
+    (tmp_path / "train.txt").write_text("/home/her/set/images/train/1.png\n2\n")
+    (tmp_path / "val.txt").write_text("val/1\n")
+    assert source.lists() == {"train": ["train/1", "train/2"], "val": ["val/1"]}
+    for wrong in ("val/2", "images/val/2.png", "/home/her/set/images/val/2.png"):
+        (tmp_path / "val.txt").write_text(f"val/1\n{wrong}\n")
+        with pytest.raises(InputError, match=f"1 lines of .*val.txt name no sample, such as '{wrong}'"):
+            source.lists()
+
+
+def test_a_path_of_another_machine_names_its_sample(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path, **split_folders(tmp_path), lists="{split}.txt")
+    image = source.samples()[0].images[0].path.relative_to(tmp_path)
+    (tmp_path / "train.txt").write_text(f"/home/her/set/{image}\n")
+    assert source.lists() == {"train": [source.samples()[0].id]}
 
 
 def test_parts_are_stacked_in_their_order(tmp_path: Path) -> None:
@@ -235,6 +267,24 @@ def stacks(root: Path, *names: str, pages: int = 6) -> None:
         volume = RANDOM.integers(0, 256, (pages, *SIZE), np.uint8)
         save(root / f"{name}-volume.tif", volume)
         save(root / f"{name}-labels.tif", np.stack([mask(0, 255)] * pages))
+
+
+def test_pages_that_are_called_channels_are_slices_of_a_stack(tmp_path: Path) -> None:
+    for name in ("volume", "labels"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, *SIZE), np.uint8), imagej=True)
+    source = TiffStackSource(tmp_path, images="volume.tif", masks="labels.tif")
+    assert [sample.id for sample in source.samples()] == ["volume-000", "volume-001", "volume-002"]
+
+
+def test_stacks_with_too_few_labels_are_one_problem(tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}-volume.tif", np.zeros((2, *SIZE), np.uint8))
+        save(tmp_path / f"{name}-labels.tif", mask(0, 1))
+    source = TiffStackSource(tmp_path, images="{stem}-volume", masks="{stem}-labels")
+    with pytest.raises(InputError) as caught:
+        source.samples()
+    assert str(caught.value).startswith("2 files: 2 pages, its labels have 1: ")
+    assert "save channels of one image as (H, W, C)" in str(caught.value)
 
 
 def test_a_stack_goes_through_fit_test_and_predict(tmp_path: Path, run: Run, quick: tuple[object, ...]) -> None:

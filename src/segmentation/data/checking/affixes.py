@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from segmentation.data.checking.listing import spread
-from segmentation.data.checking.words import role
+from segmentation.data.words import role
 
 Affix = tuple[str, str]
 """What a name has before and after the stem."""

@@ -12,12 +12,12 @@ from segmentation.data.channels import one_if_grey, without_opaque_alpha
 from segmentation.data.checking.layouts import Layout, find
 from segmentation.data.checking.listing import list_files
 from segmentation.data.checking.values import Meaning, meaning, peek
-from segmentation.data.checking.words import role
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
 from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Source, known_sources
+from segmentation.data.words import role
 from segmentation.errors import InputError
 
 _READ = 8
@@ -151,7 +151,7 @@ def _meaning(samples: Sequence[Sample], arguments: dict[str, Any], table: ClassT
 
 
 def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
-    """The channels that most images have, a grey image stored as RGB as one when all that are seen are grey."""
+    """The channels that most images have: 1 when all that are seen are grey, stored as RGB or not, 3 with RGB among them."""
     step = max(1, len(samples) // _READ)
     stored, least = Counter[int](), Counter[int]()
     for sample in list(samples)[::step][:_READ]:
@@ -167,6 +167,8 @@ def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
         channels = next(iter(least))
         grey = " (grey, stored as RGB)" if channels not in stored else ""
         return channels, f"{channels} channel{'s' if channels > 1 else ''}{grey} in the images looked at"
+    if set(least) == {1, 3}:
+        return 3, "some of the images looked at are RGB; grey ones are read as three equal channels"
     channels = stored.most_common(1)[0][0]
     return channels, f"most of the images looked at have {channels}; others have {', '.join(map(str, sorted(stored)))}"
 

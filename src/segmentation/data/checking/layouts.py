@@ -8,10 +8,10 @@ from typing import Any
 from segmentation.data.checking.listing import Listing, is_below, join, list_files, shown, spread
 from segmentation.data.checking.named_layouts import find_named
 from segmentation.data.checking.pairs import Pair, find_pairs
-from segmentation.data.checking.words import VIEW_WORDS, role, says, tokens
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.pairing import Pattern
 from segmentation.data.reading import TIFF_SUFFIXES
+from segmentation.data.words import VIEW_WORDS, role, says, tokens
 from segmentation.errors import InputError
 
 _TABLES = ("classes", "classnames", "labels", "labelmap", "labelcolors", "classdict", "classlabels", "categories")
@@ -95,7 +95,7 @@ def _one_stack(listing: Listing, taken: Sequence[str]) -> Layout | None:
     ]
     if not 2 <= len(files) <= _STACKS:
         return None
-    counts = {file: look.pages for file in files if (look := listing.look(file)) is not None and look.pages > 1}
+    counts = {file: look.planes for file in files if (look := listing.look(file)) is not None and look.planes > 1}
     masks = [file for file in counts if _stack_role(file) == "mask"]
     volumes = [file for file in counts if file not in masks]
     if not masks and len(volumes) == 2:
@@ -224,7 +224,8 @@ def _with_part(pair: Pair, part: Pair) -> Pair:
 
 def _layout(listing: Listing, pair: Pair, copies: Sequence[str], taken: Sequence[str], *, alone: bool) -> Layout:
     first, mask = listing.typical(pair.image_files[:1]), listing.typical(pair.mask_files[:1])
-    stacks = first is not None and first.pages > 1
+    # pages that a file calls channels are slices where there are masks for them
+    stacks = first is not None and (first.pages > 1 or (mask is not None and 1 < first.planes == mask.planes))
     images: str | list[str] = pair.images[0] if len(pair.images) == 1 else list(pair.images)
     lone = _lone(listing, pair) if alone else []
     paired = {str(PurePosixPath(file).parent) for file in pair.image_files}

@@ -26,6 +26,7 @@ class Look:
         lossy: Whether its format alters values.
         size: Height and width in pixels.
         pages: More than 1 for a stack.
+        planes: The same, with pages that the file calls channels.
     """
 
     distinct: int
@@ -33,6 +34,7 @@ class Look:
     lossy: bool
     size: tuple[int, int]
     pages: int
+    planes: int
 
     @property
     def mask_like(self) -> bool:
@@ -109,7 +111,7 @@ def shown(text: str) -> str:
 
 def _look(path: Path) -> Look | None:
     try:
-        count = pages(path)
+        count, planes = pages(path), pages(path, stack=True)
         values = read_values(Part(path, 0 if count > 1 else None))
     except (InputError, OSError):
         return None
@@ -118,4 +120,4 @@ def _look(path: Path) -> Look | None:
     pixels = values.reshape(height * width, channels)
     pixels = pixels[:: max(1, len(pixels) // 65_536)]
     distinct = len(np.unique(pixels, axis=0)) if channels > 1 else len(np.unique(pixels))
-    return Look(distinct, channels, path.suffix.lower() in LOSSY_SUFFIXES, (height, width), count)
+    return Look(distinct, channels, path.suffix.lower() in LOSSY_SUFFIXES, (height, width), count, planes)

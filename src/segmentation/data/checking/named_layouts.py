@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segmentation.data.checking.listing import Listing, is_below, join, shown, spread
-from segmentation.data.checking.words import split_template
+from segmentation.data.words import split_template
 
 _WHOLE = 16 * 2**20
 """Bytes up to which a JSON file is parsed; of a larger one only the beginning and the end are searched."""

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 from segmentation.data.checking.affixes import Affix, Match, add, match, match_within
 from segmentation.data.checking.listing import Listing, Look, join, spread
-from segmentation.data.checking.words import OBJECT_WORDS, VIEW_WORDS, role, says, split_template, split_word
 from segmentation.data.pairing import composed
+from segmentation.data.words import OBJECT_WORDS, VIEW_WORDS, role, says, split_template, split_word
 
 _OWN_FOLDERS = 12
 """Up to so many sub-folders without a telling name are also looked at one by one."""
@@ -213,7 +213,7 @@ def _within(listing: Listing, group: Group) -> list[Pair]:
         for name in listing.images[folder]:
             path = PurePosixPath(name)
             stem = join(folder[len(group.folder) :].lstrip("/"), path.stem)
-            suffixes.setdefault(path.suffix, {})[stem] = join(folder, name)
+            suffixes.setdefault(path.suffix.lower(), {})[stem] = join(folder, name)
     pairs = []
     for images, masks in permutations(suffixes, 2) if len(suffixes) <= 4 else ():
         both = suffixes[images].keys() & suffixes[masks].keys()

@@ -18,14 +18,11 @@ from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Lists, Source
 from segmentation.data.walking import walk
+from segmentation.data.words import role
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
 SHOWN = 10  # folders in a message
-
-# parts of the names that people give such folders, for the suggestion when the stated ones are missing
-IMAGE_WORDS = ("image", "img", "photo", "picture", "input", "frame", "slice", "volume")
-MASK_WORDS = ("mask", "label", "annot", "truth", "segm", "target", "gt")
 
 ONE_CLASS: MaskMeaning = {0: 0, 1: 1, 255: 1}
 """What the mask of one class may hold where nothing is stated."""
@@ -56,7 +53,8 @@ class FolderSource(Source):
         images: Pattern of the images; several are parts that are stacked to channels.
         masks: Pattern of the masks; None for images without labels.
         in_channels: Channels of the images, all parts together. A grey image stored as RGB is read as 1
-            channel, an opaque alpha channel is dropped, and everything else that differs is refused.
+            channel, a grey one among RGB images as 3 equal ones, an opaque alpha channel is dropped, and
+            everything else that differs is refused.
         mask_values: What the masks' values mean, when they are not class indices: a mapping such as
             {0: 0, 255: 1}, colours such as {road: [128, 0, 0]}, ">=128", or objects.
         ignore_unknown: Ignore pixels whose value means nothing, instead of refusing the mask.
@@ -278,8 +276,7 @@ class FolderSource(Source):
 
     def _folder_cure(self, missing: list[Pattern]) -> str:
         folders = _folders(self.root)
-        mask = _guess(folders, MASK_WORDS)
-        image = _guess([name for name in folders if name != mask], IMAGE_WORDS)
+        mask, image = _guess(folders, "mask"), _guess(folders, "image")
         if image is None and mask is not None and len(folders) == 2:
             image = next(name for name in folders if name != mask)
         if image is None and any(is_image(path) for path in self.root.iterdir()):
@@ -346,7 +343,7 @@ def _folders_text(folder: Path) -> str:
     return "the folders " + ", ".join(f"{name}/" for name in folders[:SHOWN]) + more
 
 
-def _guess(folders: list[str], words: tuple[str, ...]) -> str | None:
-    """The one folder whose name has one of the words in it."""
-    fitting = [name for name in folders if any(word in name.lower() for word in words)]
+def _guess(folders: list[str], said: str) -> str | None:
+    """The one folder whose name says image or mask."""
+    fitting = [name for name in folders if role(name) == said]
     return fitting[0] if len(fitting) == 1 else None

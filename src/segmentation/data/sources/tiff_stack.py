@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segmentation.data.problems import DataError, Problem
+from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import pages
 from segmentation.data.sample import Part, Sample, with_neighbours
 from segmentation.data.sources.folder import FolderSource
@@ -66,18 +66,20 @@ class TiffStackSource(FolderSource):
 
     def _paired(self) -> list[Sample]:
         stacks = super()._paired()
-        counts = {stack.id: [pages(part.path) for part in (*stack.images, *stack.masks)] for stack in stacks}
-        uneven = [
-            Problem(
-                f"{counts[stack.id][0]} pages, its labels {stack.masks[0].path} have {counts[stack.id][1]}",
-                (str(stack.images[0].path),),
-                "a page of labels is needed for every page of the stack",
+        counts = {
+            stack.id: [pages(part.path, stack=True) for part in (*stack.images, *stack.masks)] for stack in stacks
+        }
+        uneven = grouped(
+            FileError(
+                f"{stack.images[0].path} with {stack.masks[0].path}",
+                f"{counts[stack.id][0]} pages, its labels have {counts[stack.id][1]}",
+                "a page of labels is needed for every page of a stack; save channels of one image as (H, W, C)",
             )
             for stack in stacks
             if len(set(counts[stack.id])) > 1
-        ]
+        )
         slices = [
-            self._slice(stack, page, counts[stack.id][0], grouped=len(stacks) > 1)
+            self._slice(stack, page, counts[stack.id][0], several=len(stacks) > 1)
             for stack in stacks
             if len(set(counts[stack.id])) == 1
             for page in range(counts[stack.id][0])
@@ -91,10 +93,10 @@ class TiffStackSource(FolderSource):
         }
         return slices
 
-    def _slice(self, stack: Sample, page: int, count: int, *, grouped: bool) -> Sample:
+    def _slice(self, stack: Sample, page: int, count: int, *, several: bool) -> Sample:
         return Sample(
             f"{stack.id}-{page:0{max(3, len(str(count - 1)))}d}",
             with_neighbours(stack.images[0].path, page, count, self.context),
             tuple(Part(part.path, page) for part in stack.masks),
-            stack.id if grouped else None,
+            stack.id if several else None,
         )
