@@ -55,6 +55,8 @@ def leveldb_records(data: bytes) -> Iterator[bytes]:
             position += block - position % block
             continue
         _crc, length, kind = struct.unpack("<IHB", data[position : position + header])
+        if position + header + length > len(data):  # it is being written
+            return
         whole += data[position + header : position + header + length]
         position += header + length
         if kind in (1, 4):  # full, or the last of several parts
