@@ -28,6 +28,15 @@ def wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry, "_run", refuse)
 
 
+def test_ctrl_c_is_one_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(args: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, "_run", stop)
+    assert main(["networks"]) == 130
+    assert capsys.readouterr() == ("", "Stopped\n")
+
+
 @pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["--version"]])
 def test_help_and_version_import_nothing_heavy(args: list[str]) -> None:
     code = (

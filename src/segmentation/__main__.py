@@ -44,7 +44,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command and arguments; those of the process by default.
 
     Returns:
-        Exit status: 0, 1 for wrong input or arguments, 143 when stopped by SIGTERM.
+        Exit status: 0, 1 for wrong input or arguments, 130 when stopped by Ctrl-C, 143 when ``fit`` was stopped in its training.
     """
     try:
         status = _run(sys.argv[1:] if args is None else args)
@@ -57,6 +57,9 @@ def main(args: list[str] | None = None) -> int:
         message = re.split(r"^segmentation\.errors\.InputError: ", str(error), flags=re.MULTILINE)[-1].rstrip()
         print(f"error: {message}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # the reader of the output has ended, as `| head` does: Python shall not try to write the rest when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -34,6 +34,13 @@ def test_a_named_folder_is_used_unless_it_holds_a_run(tmp_path: Path, monkeypatc
     assert folder_of_fit(tmp_path, str(named), None) == named
 
 
+def test_a_named_folder_holds_no_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/isbi/1/checkpoints").mkdir(parents=True)
+    with pytest.raises(InputError, match="runs/isbi is the folder of other runs, such as runs/isbi/1; give another"):
+        folder_of_fit(Path("runs/other"), "runs/isbi", None)
+
+
 def test_a_resumed_run_goes_on_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert folder_of_fit(Path("runs"), "mine", tmp_path / "mine") == tmp_path / "mine"

@@ -658,6 +658,18 @@ def test_names_that_are_no_text_are_listed_too(binary: StubPredictor) -> None:
     assert os.fsdecode(b"zelle\xe4") in Path("predictions/objects.csv").read_text(errors="surrogateescape")
 
 
+def test_ctrl_c_says_how_to_go_on(
+    binary: StubPredictor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    draw("a.png")
+    monkeypatch.setattr("segmentation.commands.predict._predict_all", stop)
+    assert main(["predict", "a.png", "--ckpt_path", "best.ckpt"]) == 130
+    assert capsys.readouterr().err.splitlines() == ["the same command with --resume does what is missing", "Stopped"]
+
+
 def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b", "c"):
         draw(f"in/{name}.png")

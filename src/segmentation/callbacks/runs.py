@@ -36,7 +36,7 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
         resumed: The run of the checkpoint to go on from.
 
     Raises:
-        InputError: When the named folder holds a run, or another one than that of the checkpoint is named.
+        InputError: When the named folder is or holds a run, or another one than that of the checkpoint is named.
     """
     if resumed is not None:
         if named is not None and Path(named).resolve() != resumed.resolve():
@@ -47,6 +47,11 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
     if named is None:
         return new_folder(parent)
     folder = Path(named)
+    inner = next(folder.glob(f"*/{FOLDER}"), None)
+    if inner is not None and _is_first_process():  # --ckpt_path of this folder would no longer be the newest of them
+        raise InputError(
+            f"--run_folder {folder} is the folder of other runs, such as {inner.parent}; give another folder"
+        )
     held = [name for name in (CONFIG, FOLDER) if (folder / name).exists()]
     if held and _is_first_process():
         raise InputError(

@@ -135,9 +135,13 @@ def predict(
         left = [job.of_channels(predictor.in_channels, predictor.context) for job in left]
         if overwrite:  # else --resume after an interruption would take those that are left for new ones
             _remove(left, kinds, out)
-        failures = _predict_all(predictor, left, kinds, out, instances)
+        try:
+            failures = _predict_all(predictor, left, kinds, out, instances)
+        except KeyboardInterrupt:
+            print("the same command with --resume does what is missing", file=sys.stderr)
+            raise
     _list_failures(failures, out)
-    if left:
+    if len(left) > len(failures):
         for kind in kinds:
             print(f"{kind} of {len(left) - len(failures)} inputs: {out / kind}")
         if "objects" in kinds:
