@@ -13,12 +13,13 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.runs import ROOT, run_name
 from segmentation.commands.out import check_folder
-from segmentation.data.checking import values
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.listing import shown
 from segmentation.data.checking.mismatches import COMPARED, Thumbnail, mismatches, thumbnail
+from segmentation.data.checking.peek import peek
 from segmentation.data.checking.recipe import choose, mixed, this_machine, to_dict, to_yaml
+from segmentation.data.checking.values import meaning
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.configured import build
 from segmentation.data.crops import Pair
@@ -222,8 +223,9 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
     table = None if detected.layout.table is None else read_class_table(detected.layout.table)
     before = {} if detected.meaning is None else detected.meaning.arguments
     try:
-        meaning = values.meaning(values.peek([*_spread(failed), *_spread(others)], 2 * PEEKED, table), table)
-        arguments = {key: value for key, value in detected.arguments.items() if key not in before} | meaning.arguments
+        seen = peek([*_spread(failed), *_spread(others)], 2 * PEEKED, table)
+        found = meaning(seen, table)
+        arguments = {key: value for key, value in detected.arguments.items() if key not in before} | found.arguments
         if arguments == detected.arguments:
             return detected, reading
         source = known_sources()[detected.layout.source](**arguments)
@@ -232,8 +234,8 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
     again = _read(source)
     if len(again.records) <= len(reading.records):
         return detected, reading
-    reasons = {key: value for key, value in detected.reasons.items() if key not in before} | meaning.reasons
-    return Detected(detected.layout, meaning, arguments, source, reasons), again
+    reasons = {key: value for key, value in detected.reasons.items() if key not in before} | found.reasons
+    return Detected(detected.layout, found, arguments, source, reasons), again
 
 
 def _spread(parts: Sequence[Part]) -> list[Part]:

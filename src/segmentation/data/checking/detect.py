@@ -11,7 +11,8 @@ from typing import Any
 from segmentation.data.channels import one_if_grey, without_opaque_alpha
 from segmentation.data.checking.layouts import Layout, find
 from segmentation.data.checking.listing import list_files
-from segmentation.data.checking.values import Meaning, meaning, peek
+from segmentation.data.checking.peek import peek
+from segmentation.data.checking.values import Meaning, meaning
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
 from segmentation.data.reading import read_pixels
