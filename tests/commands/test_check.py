@@ -43,7 +43,8 @@ def test_a_folder_becomes_a_config_that_fits_as_it_is(
 ) -> None:
     assert run("check", "--root", squares) == 0
     text = capsys.readouterr().out
-    assert "a training would run: 0 problems, 0 warnings" in text
+    assert "a training would run: 0 problems, 1 warning" in text
+    assert "a single image decides which checkpoint is the best" in text
     assert "python -m segmentation fit --config check-folder/config.yaml" in text
     config = yaml.safe_load(Path("check-folder/config.yaml").read_text())
     assert config["data"]["source"]["init_args"]["mask_values"] == {0: 0, 255: 1}
@@ -143,8 +144,26 @@ def test_patients_in_several_lists_are_a_warning(squares: Path, run: Callable[..
         for number in range(6):
             (squares / part / f"{number:02d}.png").rename(squares / part / f"p{number % 2}_{number}.png")
     assert run("check", "--root", squares) == 0
-    (warning,) = report()["warnings"]  # type: ignore[misc]
+    warning = report()["warnings"][0]  # type: ignore[index]
     assert "p0, p1" in warning["fault"] and "--data.group" in warning["cure"]
+
+
+def test_frames_of_a_film_in_several_lists_are_a_warning(tmp_path: Path, run: Callable[..., int]) -> None:
+    root, random = tmp_path / "film", np.random.default_rng(0)
+    wide = random.integers(0, 255, (32, 64)).repeat(4, axis=0).repeat(4, axis=1)
+    for number in range(30):  # every time of day, so that names do not tell
+        name = f"{number // 7}h{number % 7}m.png"
+        frame = wide[:, 3 * number : 3 * number + 128]
+        written(root / "images" / name, np.stack([frame] * 3, axis=-1))
+        written(root / "masks" / name, 255 * (frame > 200))
+    assert run("check", "--root", root) == 0
+    warning = report("check-film")["warnings"][0]  # type: ignore[index]
+    assert "the images are in series" in warning["fault"] and "split_kind: contiguous" in warning["cure"]
+    config = yaml.safe_load(Path("check-film/config.yaml").read_text())
+    config["data"]["split_kind"] = "contiguous"
+    Path("mended.yaml").write_text(yaml.safe_dump(config))
+    assert run("check", "--config", "mended.yaml", "--out", "again") == 0
+    assert not any("in series" in warning["fault"] for warning in report("again")["warnings"])  # type: ignore[attr-defined]
 
 
 def config_of(root: Path, **more: object) -> Path:

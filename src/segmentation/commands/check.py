@@ -13,6 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.runs import ROOT, run_name
 from segmentation.commands.out import check_folder
+from segmentation.data.checking.alike import alike
 from segmentation.data.checking.detect import Detected, describe
 from segmentation.data.checking.findings import Facts, hopeless, measure, warnings
 from segmentation.data.checking.listing import shown
@@ -179,10 +180,11 @@ def _judged(report: Report, reading: _Reading, data: SegmentationDataModule, fac
         problems.append(Problem(str(error)))
     files = {sample.id: " + ".join(map(str, sample.images)) or sample.id for sample in reading.samples}
     unfit = mismatches({files[key]: thumbnail for key, thumbnail in reading.thumbnails.items()})
+    near = alike(reading.thumbnails, split, files)
     return replace(
         report,
         problems=tuple(problems),
-        warnings=(*unfit, *warnings(reading.records, classes, split, files)),
+        warnings=(*unfit, *near, *warnings(reading.records, classes, split, files)),
         split=split,
         shares=shares_of(reading.records, split),
     )
@@ -204,9 +206,8 @@ def _read(source: Source) -> _Reading:
 
         def look(sample: Sample, pair: Pair | None) -> None:
             progress.advance(task)
-            small = thumbnail(*pair) if pair is not None and sample.id in compared else None
-            if small is not None:
-                reading.thumbnails[sample.id] = small
+            if pair is not None and sample.id in compared:
+                reading.thumbnails[sample.id] = thumbnail(*pair)
 
         for start in range(0, len(labelled), SURVEYED):  # beyond that a survey takes a sample
             records, problems = survey(reader, labelled[start : start + SURVEYED], look=look)

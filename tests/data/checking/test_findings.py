@@ -58,7 +58,8 @@ def test_the_shortest_side_is_that_of_most_images() -> None:
 
 
 def test_nothing_is_told_of_data_in_order() -> None:
-    assert told([record(str(i)) for i in range(4)], {"train": ["0", "1", "2"], "val": ["3"], "test": []}) == {}
+    ids = list("012345")
+    assert told([record(key) for key in ids], {"train": ids[:3], "val": ids[3:], "test": []}) == {}
 
 
 def test_a_copy_in_another_list_is_a_leak_and_names_both_with_their_lists() -> None:
@@ -69,7 +70,8 @@ def test_a_copy_in_another_list_is_a_leak_and_names_both_with_their_lists() -> N
 
 
 def test_a_copy_within_a_list_counts_double() -> None:
-    faults = told([record("a", digest="x"), record("b", digest="x"), record("c")], {"train": ["a", "b"], "val": ["c"]})
+    records = [record("a", digest="x"), record("b", digest="x"), *map(record, "cde")]
+    faults = told(records, {"train": ["a", "b"], "val": ["c", "d", "e"]})
     assert list(faults) == ["the same image is there more than once"]
 
 
@@ -79,11 +81,21 @@ def test_copies_with_different_masks_contradict_each_other() -> None:
 
 
 def test_a_class_that_a_list_lacks_is_named() -> None:
-    records = [record("a", (90, 10, 0)), record("b", (90, 5, 5)), record("c", (90, 10, 0))]
-    faults = told(records, {"train": ["a", "c"], "val": ["b"]})
-    assert list(faults) == ["none of the 2 train samples holds 'vessel': it cannot be learnt"]
-    faults = told([records[0], records[2]], {"train": ["a"], "val": ["c"]})
+    poor, rich = [record(key, (90, 10, 0)) for key in "abc"], [record(key, (90, 5, 5)) for key in "def"]
+    faults = told(poor + rich, {"train": ["a", "b", "c"], "val": ["d", "e", "f"]})
+    assert list(faults) == ["none of the 3 train samples holds 'vessel': it cannot be learnt"]
+    more = [record(key, (90, 10, 0)) for key in "xyz"]
+    faults = told(poor + more, {"train": ["a", "b", "c"], "val": ["x", "y", "z"]})
     assert list(faults) == ["no mask at all holds 'vessel': it cannot be learnt and gets no score"]
+
+
+def test_a_validation_of_one_or_two_images_is_told() -> None:
+    records = [record(str(at)) for at in range(6)]
+    ids = [one.id for one in records]
+    assert any("a single image decides" in fault for fault in told(records, {"train": ids[:5], "val": ids[5:]}))
+    assert any("2 images decide" in fault for fault in told(records, {"train": ids[:4], "val": ids[4:]}))
+    assert told(records, {"train": ids[:3], "val": ids[3:]}) == {}
+    assert told(records) == {}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ POOLED = 2**20
 CONSTANT = 0.01
 """An image whose deviation is a smaller share of the range is taken for empty."""
 
+FEW = 3
+"""With fewer images to validate on, chance chooses the best checkpoint."""
+
 OUTLYING = 4
 """An image with this many times the median area, or its inverse, is named."""
 
@@ -136,6 +139,7 @@ def warnings(records: Sequence[Record], classes: Classes, split: Split | None, f
     return [
         *_copies(records, lists, files),
         *(problem for name in named for problem in _absent(records, classes, lists, name)),
+        *_few(split),
         *_all_ignored(records, files),
         *_constant(records, files),
         *_outlying(records, files),
@@ -201,6 +205,19 @@ def _absent(records: Sequence[Record], classes: Classes, lists: Mapping[str, str
             )
         )
     return found
+
+
+def _few(split: Split | None) -> list[Problem]:
+    count = len((split or {}).get("val", ()))
+    if split is None or count >= FEW:
+        return []
+    alone = "a single image decides" if count == 1 else f"{count} images decide"
+    return [
+        Problem(
+            f"{alone} which checkpoint is the best, so that its score says little about new images",
+            cure="label more, or let crossval train once for each fold: together they score every image once",
+        )
+    ]
 
 
 def _all_ignored(records: Sequence[Record], files: Files) -> list[Problem]:

@@ -34,15 +34,16 @@ class Thumbnail:
 
     Attributes:
         image: (cells, C) means of the pixels; each channel with mean 0 and norm 1, or 0 everywhere.
-        regions: (cells, k) orthonormal, with mean 0: what can be said of a cell by the shares of the classes in it.
+        regions: (cells, k) orthonormal, with mean 0: what can be said of a cell by the shares of the classes in it;
+            k is 0 for a mask of one class, which says nothing about any image.
     """
 
     image: NDArray[np.float32]
     regions: NDArray[np.float32]
 
 
-def thumbnail(image: NDArray[Any], mask: NDArray[np.uint8]) -> Thumbnail | None:
-    """What ``mismatches`` compares, or None for a mask of one class, which says nothing about any image.
+def thumbnail(image: NDArray[Any], mask: NDArray[np.uint8]) -> Thumbnail:
+    """An image and its mask on the grid.
 
     Args:
         image: (H, W, C) finite, any numeric dtype.
@@ -64,8 +65,6 @@ def thumbnail(image: NDArray[Any], mask: NDArray[np.uint8]) -> Thumbnail | None:
     shares = _centred(counts / sizes)
     basis, strengths, _ = np.linalg.svd(shares, full_matrices=False)
     regions = basis[:, strengths > 1e-3]  # the shares add up to 1, so that one direction is always missing
-    if not regions.shape[1]:
-        return None
     means = _centred(sums.reshape(SIDE * SIDE, -1) / sizes)
     norms = np.linalg.norm(means, axis=0)
     normed = np.divide(means, norms, out=np.zeros_like(means), where=norms > 0)
@@ -96,10 +95,11 @@ def mismatches(thumbnails: Mapping[str, Thumbnail]) -> list[Problem]:
     Args:
         thumbnails: By the file that a person looks for.
     """
-    files, count = list(thumbnails), len(thumbnails)
+    telling = {file: one for file, one in thumbnails.items() if one.regions.shape[1]}
+    files, count = list(telling), len(telling)
     if count < FEWEST:
         return []
-    table = explained(list(thumbnails.values()))
+    table = explained(list(telling.values()))
     # beyond what an image is explained by any mask, and what a mask explains of any image
     beyond = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
     chance = np.sqrt((beyond**2).sum() / (count - 1))
