@@ -33,7 +33,13 @@ def test_fit_writes_a_run_folder(tiny_fit: Fit) -> None:
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
         *("config.yaml", "split.json", "metrics.csv", "scores.json"),
-        *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "pictures/validation.png", "pictures/augmentation.png"),
+        *(
+            "checkpoints/best.ckpt",
+            "checkpoints/last.ckpt",
+            "pictures/validation.png",
+            "pictures/best.png",
+            "pictures/augmentation.png",
+        ),
     }
     assert json.loads((folder / "split.json").read_text()) == {
         "train": ["slice-000", "slice-001", "slice-002", "slice-003"],

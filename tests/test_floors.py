@@ -17,6 +17,7 @@ MODULES = {
 
 MAY_IMPORT = {
     "errors": set(),
+    "parse_errors": set(),
     "typed": set(),
     "inference": {"errors"},
     "data": {"inference", "errors"},
@@ -26,7 +27,18 @@ MAY_IMPORT = {
     "evaluation": {"callbacks", "model", "data", "metrics", "inference", "errors", "typed"},
     "deployment": {"model", "data", "metrics", "inference", "errors"},
 }
-ABOVE = {"callbacks", "evaluation", "deployment", "model", "data", "metrics", "inference", "errors", "typed"}
+ABOVE = {
+    "callbacks",
+    "evaluation",
+    "deployment",
+    "model",
+    "data",
+    "metrics",
+    "inference",
+    "errors",
+    "parse_errors",
+    "typed",
+}
 MAY_IMPORT |= {"arguments": ABOVE, "cli": ABOVE | {"arguments"}, "commands": ABOVE | {"cli"}}
 """Floor -> the floors below that it may import; its own is always allowed."""
 

@@ -150,7 +150,7 @@ def test_a_plateau_counts_the_validation_of_the_checkpoint(tiny_fit: Fit, run: R
 def test_ctrl_c_keeps_what_was_learned(run: Run, synthetic, quick, kill, capfd) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     kill(3, signal.SIGINT)
-    assert run("fit", *synthetic, *quick, *NETWORK, "--data.workers", 1) == 128 + signal.SIGTERM
+    assert run("fit", *synthetic, *quick, *NETWORK, "--data.workers", 1) == 128 + signal.SIGINT
     stopped = next(Path("runs").glob("*/*"))
     assert torch.load(stopped / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
     assert "Ctrl-C again stops at once" in capfd.readouterr().err
@@ -168,7 +168,7 @@ def test_a_stop_waits_for_the_end_of_a_validation(
     whole = tiny_fit(*options)
     step = 4 if every == "1.0" else 2
     kill(step, number, validation=True)
-    assert run("fit", *synthetic, *quick, *options, "--data.workers", 1) == 128 + signal.SIGTERM
+    assert run("fit", *synthetic, *quick, *options, "--data.workers", 1) == 128 + number
     assert multiprocessing.active_children() == []  # which would keep this process from ending
     kill(0)
     stopped = next(path for path in whole.parent.iterdir() if path != whole)
@@ -176,6 +176,18 @@ def test_a_stop_waits_for_the_end_of_a_validation(
     assert run("fit", *synthetic, *quick, *options, "--ckpt_path", "last") == 0
     assert_equal(whole, stopped)
     assert losses(whole) == losses(stopped)
+
+
+def test_a_run_that_has_all_its_epochs_says_so(
+    tiny_fit: Fit, run: Run, synthetic, quick, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    last = tiny_fit(*NETWORK) / "checkpoints/last.ckpt"
+    before = weights(last.parent.parent)
+    assert "Nothing was left to train" not in caplog.text
+    assert run("fit", "--ckpt_path", last) == 0
+    assert "Nothing was left to train: trainer.max_epochs is 2" in caplog.text
+    assert all(torch.equal(value, before[name]) for name, value in weights(last.parent.parent).items())
 
 
 def test_a_command_that_was_stopped_tells_what_it_leaves(

@@ -11,7 +11,7 @@ from inspect import signature
 from itertools import islice, zip_longest
 
 from segmentation import __version__
-from segmentation.errors import InputError, nearest_option
+from segmentation.errors import InputError, near
 
 TRAINER_COMMANDS = {
     "fit": "train on images and masks",
@@ -44,7 +44,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command and arguments; those of the process by default.
 
     Returns:
-        Exit status: 0, 1 for wrong input or arguments, 130 when stopped by Ctrl-C, 143 when ``fit`` was stopped in its training.
+        Exit status: 0, 1 for wrong input or arguments, 130 when stopped by Ctrl-C, 143 by SIGTERM.
     """
     try:
         status = _run(sys.argv[1:] if args is None else args)
@@ -80,7 +80,8 @@ def _run(args: list[str]) -> int:
         return int(import_module("segmentation.cli").run(args))
     if command in FUNCTION_COMMANDS:
         return call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:]) or 0
-    raise InputError(f"unknown command {command!r}; commands: {', '.join(TRAINER_COMMANDS | FUNCTION_COMMANDS)}")
+    commands = list(TRAINER_COMMANDS | FUNCTION_COMMANDS)
+    raise InputError(f"unknown command {command!r}{near(command, commands)}; commands: {', '.join(commands)}")
 
 
 SWITCHES = (bool, bool | None)
@@ -104,6 +105,8 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     from docstring_parser import parse  # jsonargparse's own
     from jsonargparse import ArgumentError, ArgumentParser
 
+    from segmentation.parse_errors import explained
+
     described = {entry.arg_name: entry.description for entry in parse(function.__doc__ or "").params}
     parameters = signature(function).parameters
     positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
@@ -126,8 +129,8 @@ def call(function: Callable[..., int | None], args: list[str]) -> int | None:
     try:
         config = parser.parse_args(_with_lists(own, lists, bool(positional)))
     except ArgumentError as error:
-        meant = nearest_option(str(error), list(parser._option_string_actions))
-        raise InputError(f"{error}{meant} ({parser.prog} --help lists the arguments)") from error
+        told = explained(str(error), list(parser._option_string_actions))
+        raise InputError(f"{told} ({parser.prog} --help lists the arguments)") from error
     return function(*rest, **config)
 
 

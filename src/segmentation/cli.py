@@ -33,7 +33,7 @@ from segmentation.callbacks.tables import ScoreTable, WarnOneClass
 from segmentation.data.configured import build
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.source import known_sources
-from segmentation.errors import InputError, nearest_option
+from segmentation.errors import InputError
 from segmentation.evaluation.scored import seen_samples
 from segmentation.model.arguments import ARCHITECTURE, check_optimizer_kept, merge_hyperparameters
 from segmentation.model.checkpoint import read_checkpoint, read_extras
@@ -41,7 +41,8 @@ from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import default_precision, usable_precision
-from segmentation.typed import typed
+from segmentation.parse_errors import explained
+from segmentation.typed import predicting, typed
 
 known_sources()  # imported, a source is known to the command line by the name of its class
 
@@ -53,7 +54,7 @@ def run(args: list[str]) -> int:
         args: The command and its arguments.
 
     Returns:
-        Exit status: 0, or 143 when SIGTERM or Ctrl-C stopped it.
+        Exit status: 0, or 128 + the number of the signal that stopped it: 143 for SIGTERM, 130 for Ctrl-C.
 
     Raises:
         InputError: For anything that the user can mend.
@@ -252,7 +253,7 @@ class SegmentationCLI(LightningCLI):
                 raise InputError(f"trainer.{name} is {trainer[name]}; give 1 or more")
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ValueError, TypeError) as error:
             raise InputError(f"the arguments of trainer: {str(error).splitlines()[0]}") from error
 
     def before_fit(self) -> None:
@@ -273,6 +274,11 @@ class SegmentationCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where the best checkpoint is, and what can be done with it."""
+        if self.checkpoint is not None and self.trainer.global_step == self.checkpoint["global_step"]:
+            limit = "max_steps" if self.trainer.max_steps >= 0 else "max_epochs"
+            rank_zero_info(
+                f"Nothing was left to train: trainer.{limit} is {getattr(self.trainer, limit)}, which the run has reached; give more to go on"
+            )
         checkpoint = self._get(self.config_init, "checkpoint")
         kind, path = (
             ("Best", checkpoint.best_model_path) if checkpoint.best_model_path else ("Last", checkpoint.last_model_path)
@@ -283,7 +289,7 @@ class SegmentationCLI(LightningCLI):
                 f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
                 f"{kind} checkpoint: {shown}\n"
                 f"  {typed('test', ckpt_path=shown)}\n"
-                f"  {typed('predict', 'IMAGES', ckpt_path=shown, out='predictions')}"
+                f"  {predicting(shown, self.datamodule.source.numbers_objects)}"
             )
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -291,7 +297,8 @@ class SegmentationCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except SIGTERMException:
             # of another process Lightning would take it for an error, and kill the first one
-            self.status = 128 + signal.SIGTERM if self.trainer.is_global_zero else 0
+            number = self._get(self.config_init, "checkpoint").stopped_by if self.command == "fit" else signal.SIGTERM
+            self.status = 128 + number if self.trainer.is_global_zero else 0
             rank_zero_info(f"Stopped; {self._left()}")
         except MisconfigurationException as error:
             raise InputError(str(error).splitlines()[0]) from error
@@ -387,10 +394,10 @@ class _Parser(LightningArgumentParser):
         options = list(parser._option_string_actions)
         if not hasattr(self, "args"):  # that of a class, such as the source, within that of the command
             names = [option.removeprefix("--") for option in options]
-            raise ArgumentError(None, message + nearest_option(message, names)) from ex
+            raise ArgumentError(None, explained(message, names)) from ex
         command = getattr(parser, "subcommand", None) or self.args[0]
-        meant = nearest_option(message, options)
-        raise InputError(f"{message}{meant} (python -m segmentation {command} --help lists the arguments)") from ex
+        told = explained(message, options)
+        raise InputError(f"{told} (python -m segmentation {command} --help lists the arguments)") from ex
 
 
 def _device(accelerator: str) -> str:

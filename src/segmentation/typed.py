@@ -17,3 +17,14 @@ def typed(*words: object, **options: object) -> str:
         for word in ([f"--{name}"] if value is True else [f"--{name}", value])
     ]
     return shlex.join(["python", "-m", "segmentation", *map(str, (*words, *given))])
+
+
+def predicting(checkpoint: object, counts: bool = False) -> str:
+    """``predict`` with a checkpoint.
+
+    Args:
+        checkpoint: Its file or run.
+        counts: Whether the masks number objects, which are to be counted then.
+    """
+    counting = {"write": "labels,objects", "instances": "watershed"} if counts else {}
+    return typed("predict", "IMAGES", ckpt_path=checkpoint, out="predictions", **counting)

@@ -174,3 +174,32 @@ def test_a_cross_validation_is_reported_and_not_validated(trained: Path, run: Ru
     assert "cv is a cross-validation and validate scores one checkpoint" in capsys.readouterr().err
     assert run("validate", "--ckpt_path", trained) == 0  # a folder too, but of one run
     assert list(trained.glob("validate-*/scores.json"))
+
+
+def test_cells_that_touch_are_counted_as_the_masks_number_them(
+    tmp_path: Path, run: Run, quick: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "cells"
+    for number in range(6):
+        ids = np.zeros((64, 64), np.uint16)
+        ids[8:24, 8:24], ids[8:24, 24:40], ids[40:56, 8:24] = 300, 301, 302  # the first two touch
+        for part, values in (("images", (ids > 0) * 200), ("masks", ids)):
+            (root / part).mkdir(parents=True, exist_ok=True)
+            kind = np.uint8 if part == "images" else np.uint16
+            Image.fromarray(values.astype(kind)).save(root / part / f"{number}.png")
+    source = ("--data.source", "FolderSource", "--data.source.root", root, "--data.source.mask_values", "objects")
+    options = ("--data.source.classes", "[background, cell]", "--data.source.in_channels", 1)
+    assert run("fit", *source, *options, *quick, "--run_folder", "cells_run") == 0
+    assert run("report", "--ckpt_path", "cells_run", "--out", "plain") == 0
+    assert run("report", "--ckpt_path", "cells_run", "--out", "parted", "--instances", "watershed") == 0
+    plain, parted = (Path(out, "report.html").read_text() for out in ("plain", "parted"))
+    for page in (plain, parted):
+        assert "True objects are those that the masks number" in page
+        counts = re.search(r"Objects of class cell.*?</table>", page, re.DOTALL)
+        assert counts is not None
+        values = re.findall(r'<td class="number">(\d+)</td>', counts[0])
+        assert int(values[0]) == 3 * 2  # in two images
+    assert "report --instances watershed parts those that touch" in plain
+    assert "parted where the probability sinks between them" in parted and "instances watershed" in parted
+    assert run("report", "--ckpt_path", "cells_run", "--instances", "blobs") == 1
+    assert "give components or watershed" in capsys.readouterr().err

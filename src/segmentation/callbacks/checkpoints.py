@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class Checkpoints(ModelCheckpoint):
         """Those of a trainer, to which a user may have given a ModelCheckpoint of his own."""
         return next(one for one in trainer.checkpoint_callbacks if isinstance(one, cls))
 
+    @property
+    def stopped_by(self) -> int:
+        """The number of the signal that stopped this process or, by default SIGTERM, one of the others."""
+        return self._stop.number or signal.SIGTERM
+
     def improved(self, trainer: Trainer) -> bool:
         """Whether the validation that ends is the best so far; for callbacks, which come before best.ckpt is written."""
         return self.check_monitor_top_k(trainer, trainer.callback_metrics.get(str(self.monitor)))
@@ -72,7 +78,7 @@ class Checkpoints(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         self._step = trainer.global_step
         self._stop.listen()
-        self._stop.received = trainer.received_sigterm  # while the sanity check ran
+        self._stop.number = signal.SIGTERM if trainer.received_sigterm else None  # while the sanity check ran
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write best.ckpt when the score improved, and last.ckpt."""
@@ -106,7 +112,7 @@ class Checkpoints(ModelCheckpoint):
             self._save_last(trainer)
 
     def _shall_stop(self, trainer: Trainer) -> bool:
-        return trainer.strategy.reduce_boolean_decision(self._stop.received, all=False)
+        return trainer.strategy.reduce_boolean_decision(self._stop.number is not None, all=False)
 
     def _here(self, path: str) -> str:
         assert self.dirpath is not None

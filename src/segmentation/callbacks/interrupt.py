@@ -9,14 +9,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class StopRequest:
-    """Whether SIGTERM or Ctrl-C asked this process to stop; a second Ctrl-C stops at once.
+    """SIGTERM or Ctrl-C that asked this process to stop; a second Ctrl-C stops at once.
 
     Lightning's own answer to SIGTERM ends a validation in its middle, where no checkpoint can be written that a run goes
     on from equally, and waits for the other processes inside of the signal's handler.
     """
 
     def __init__(self) -> None:
-        self.received = False
+        self.number: int | None = None
         self._interrupt: Any = None
 
     def listen(self) -> None:
@@ -26,7 +26,7 @@ class StopRequest:
             signal.signal(signal.SIGTERM, self._receive)
 
     def _receive(self, number: int, *_: Any) -> None:
-        self.received = True
+        self.number = number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, self._interrupt)
             rank_zero_only(print)(

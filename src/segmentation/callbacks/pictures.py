@@ -1,5 +1,6 @@
 """Pictures of a run: validation images with truth, prediction and error; augmented training pairs."""
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from segmentation.callbacks.checkpoints import Checkpoints
 from segmentation.inference.classes import Classes, Color, hatching, overlay, to_rgb
 from segmentation.model.module import SegmentationModule
 
@@ -25,7 +27,8 @@ class Pictures(Callback):
     """Writes picture sheets as PNG, and to W&B and TensorBoard where they are on.
 
     Args:
-        folder: Where ``validation.png`` (the latest), ``test.png`` and ``augmentation.png`` go.
+        folder: Where ``validation.png`` (the latest), ``best.png`` (that of best.ckpt), ``test.png`` and
+            ``augmentation.png`` go.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +66,9 @@ class Pictures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them, at the decision that this validation chose."""
-        self._draw(trainer, pl_module, "validation")
+        shown = self._draw(trainer, pl_module, "validation")
+        if shown and trainer.state.fn == "fit" and Checkpoints.of(trainer).improved(trainer):
+            shutil.copyfile(self.folder / "validation.png", self.folder / "best.png")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them."""
@@ -78,11 +83,11 @@ class Pictures(Callback):
                 mask = batch["mask"][place].cpu().numpy().astype(np.uint8)
                 self._kept.append((batch["id"][place], image, mask, outputs["probabilities"][place].cpu().numpy()))
 
-    def _draw(self, trainer: Trainer, module: LightningModule, name: str) -> None:
+    def _draw(self, trainer: Trainer, module: LightningModule, name: str) -> bool:
         assert isinstance(module, SegmentationModule)
         kept, self._kept = self._kept, []
         if not kept:
-            return
+            return False
         classes = module.classes
         samples = [
             (key, image, mask, module.decision.labels(probabilities).astype(np.uint8))
@@ -97,6 +102,7 @@ class Pictures(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _to_wandb(logger, name, samples, classes)
+        return True
 
     def _write(self, trainer: Trainer, name: str, picture: Rgb) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from segmentation.callbacks.runs import new_folder, run_of
 from segmentation.commands.networks import multiplications
 from segmentation.commands.out import check_folder
 from segmentation.errors import InputError, nearest
-from segmentation.evaluation.image_scores import score_image
+from segmentation.evaluation.image_scores import score_prediction
 from segmentation.evaluation.measured import PICTURE, RESULT, TABLE, Latency, Measured, told, write
 from segmentation.evaluation.report.identity import commit, machine
 from segmentation.evaluation.report.summary import main_score, notes
@@ -209,12 +209,7 @@ def _cost(path: Path, size: int) -> Cost:
 
 
 def _scores(scored: Scored) -> dict[str, float]:
-    classes, em = scored.module.classes, "em" in scored.module.score_kinds
-    images = [
-        score_image(*(one.sample.id, one.sample.group, one.probabilities, one.labels, one.mask, classes), em=em)
-        for one in predictions([scored])
-    ]
-    return pool(images, classes)
+    return pool([score_prediction(one) for one in predictions([scored])], scored.module.classes)
 
 
 def _facts(threads: int, rounds: int) -> dict[str, str]:

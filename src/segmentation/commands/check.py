@@ -33,7 +33,7 @@ from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
 from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
 from segmentation.evaluation.html import percent
-from segmentation.typed import typed
+from segmentation.typed import predicting, typed
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
 
@@ -128,12 +128,10 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     }
     data = SegmentationDataModule(source, **splitting)
     runs = f"{ROOT}/{run_name([str(config)], '')}"
-    numbered = arguments.get("mask_values") == "objects"
-    counted = {"write": "labels,objects", "instances": "watershed"} if numbered else {}
     commands = (
         typed("fit", config=config),
         typed("test", ckpt_path=runs),
-        typed("predict", "IMAGES", ckpt_path=runs, out="predictions", **counted),
+        predicting(runs, source.numbers_objects),
     )
     head = [
         f"Written by `{typed('check', root=root)}` for {facts.count} labelled samples.",

@@ -20,7 +20,7 @@ from segmentation.evaluation.report.report import report
 from segmentation.evaluation.report.reported import read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.checkpoint import BEST
-from segmentation.typed import typed
+from segmentation.typed import predicting, typed
 
 FIT = (sys.executable, "-m", "segmentation", "fit")
 
@@ -81,7 +81,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         "little better than those of new images will be.\n"
         f"Scores: {out}/crossval.json, {out}/crossval.csv\n"
         f"Report: {out}/report/report.html\n"
-        f"  {typed('predict', 'IMAGES', ckpt_path=out, out='predictions')}\n"
+        f"  {predicting(out)}\n"
         f"  {typed('report', ckpt_path=out)}"
     )
     return 0

@@ -17,6 +17,7 @@ from segmentation.evaluation.report.report import report as write_report
 from segmentation.evaluation.report.summary import Interval, notes
 from segmentation.evaluation.scored import ListName, scored_of
 from segmentation.inference.flips import Tta
+from segmentation.inference.objects import Method
 from segmentation.typed import typed
 
 OPTIONS = ("threshold", "smallest_object", "largest_hole", "tta", "agglomeration")
@@ -37,6 +38,7 @@ def report(
     tta: Tta | None = None,
     agglomeration: float | None = None,
     neighbour_weight: float | None = None,
+    instances: Method = "components",
     device: str | None = None,
     allow_seen: bool = False,
     wandb: bool | None = None,
@@ -57,6 +59,8 @@ def report(
         tta: Test-time augmentation, none, flips or d4, instead of the checkpoint's.
         agglomeration: Instead of the checkpoint's, as for predict.
         neighbour_weight: As for predict; the neighbours of a page are those of its own list.
+        instances: How predicted pixels of class 1 become the objects that are counted, as for predict: components or
+            watershed.
         device: cpu, cuda, ...; a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.
         wandb: Log the report into the run in Weights & Biases too, offline unless WANDB_MODE=online; by default when
@@ -70,7 +74,7 @@ def report(
         raise InputError(f"--worst is {worst} and --tolerance {tolerance}; give 0 or more")
     check_folder(out)
     options = {name: arguments[name] for name in OPTIONS if arguments[name] is not None}
-    scored = scored_of(ckpt_path, split, config, device, allow_seen, options, neighbour_weight)
+    scored = scored_of(ckpt_path, split, config, device, allow_seen, options, neighbour_weight, instances)
     run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
     out = out or new_folder(run, f"report-{scored[0].split}-")
     scores = write_report(

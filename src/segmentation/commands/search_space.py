@@ -11,8 +11,9 @@ from jsonargparse import get_loader
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from segmentation.commands.fit_arguments import FitArguments
-from segmentation.errors import InputError, nearest, nearest_option
+from segmentation.errors import InputError, nearest
 from segmentation.metrics.direction import is_loss
+from segmentation.parse_errors import nearest_option
 
 SCORED_ON = (
     *("data.source", "data.split_file", "data.folds", "data.fold", "data.val_fraction", "data.test_fraction"),

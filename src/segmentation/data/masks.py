@@ -158,6 +158,12 @@ class MaskRule:
             raise self._unknown(stored, [], part)
         return labels
 
+    def objects(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """Object numbers as stored, as for ``decode`` -> (H, W) 1, 2, ... by rising numbers; 0 stays 0."""
+        numbers, position = np.unique(as_grey(values), return_inverse=True)
+        ids = np.where(numbers == 0, 0, np.cumsum(numbers != 0)).astype(np.int32)
+        return ids[position.reshape(values.shape[:2])]
+
     def listed(self, found: Sequence[int]) -> str:
         """The values of a mask, for a message."""
         what = "value" if self.channels == 1 else "colour"

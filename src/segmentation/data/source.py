@@ -30,6 +30,8 @@ class Source(ABC):
     in_channels: int
     context: int = 0
     """Neighbouring pages on each side of a stack that are channels of a sample; ``in_channels`` counts them."""
+    numbers_objects: bool = False
+    """Whether ``read_objects`` tells the objects of one class apart."""
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to fetch
         """Fetch what is missing. Called in one process per machine, before ``samples``."""
@@ -64,6 +66,14 @@ class Source(ABC):
         Raises:
             InputError: Naming the file when it cannot be read or holds other values.
         """
+
+    def read_objects(self, sample: Sample) -> NDArray[np.int32] | None:
+        """Numbers of the objects (H, W), 0 = none, of a source that ``numbers_objects``; else None.
+
+        Raises:
+            InputError: As ``read_mask``.
+        """
+        return None
 
 
 def known_sources() -> dict[str, type[Source]]:

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.digest import digest
+from segmentation.evaluation.objects_of import predicted_objects, true_objects
+from segmentation.evaluation.scored import Prediction
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 from segmentation.inference.decision import THRESHOLDS
 from segmentation.metrics import em as em_scores
 from segmentation.metrics.boundary import boundary_scores
-from segmentation.metrics.objects import ObjectCounts, match
+from segmentation.metrics.objects import Ids, ObjectCounts, match
 
 CONFIDENCE_BINS = 15
 """Of equal width over 0..1, as Guo et al. 2017 (arXiv:1706.04599) have them."""
@@ -35,7 +37,7 @@ class ImageScores:
             NaN where no pixel is true cell; None when the task has no EM scores.
         hd95: (K,) Hausdorff 95 in pixels, as from ``boundary_scores``: NaN or infinite where it is undefined.
         surface_dice: (K,) surface Dice, as from ``boundary_scores``.
-        objects: Connected pixels of class 1 (4-neighbours), predicted against true. None with more than two classes.
+        objects: Those of class 1, predicted against true. None with more than two classes.
     """
 
     id: str
@@ -51,6 +53,22 @@ class ImageScores:
     objects: ObjectCounts | None
 
 
+def score_prediction(one: Prediction, tolerance: float = 2.0) -> ImageScores:
+    """Score what a checkpoint predicts for a sample.
+
+    Args:
+        one: The sample and its prediction.
+        tolerance: Of the surface Dice, in pixels.
+    """
+    classes = one.scored.predictor.classes
+    return score_image(
+        *(one.sample.id, one.sample.group, one.probabilities, one.labels, one.mask, classes),
+        em="em" in one.scored.module.score_kinds,
+        tolerance=tolerance,
+        objects=(true_objects(one), predicted_objects(one)) if classes.binary else None,
+    )
+
+
 def score_image(
     id: str,
     group: str | None,
@@ -60,6 +78,7 @@ def score_image(
     classes: Classes,
     em: bool = False,
     tolerance: float = 2.0,
+    objects: tuple[Ids, Ids] | None = None,
 ) -> ImageScores:
     """Score one image.
 
@@ -72,6 +91,8 @@ def score_image(
         classes: Of the task.
         em: Whether V_Rand and V_Info are taken: 0.3 to 0.5 s for 512x512. Two classes only, class 1 is cell.
         tolerance: Of the surface Dice, in pixels.
+        objects: (H, W) ids of the true and of the predicted objects of class 1, as for ``match``; None for the
+            connected pixels (4-neighbours).
     """
     known = mask != classes.ignore_index
     truth = mask[known].astype(np.intp)
@@ -87,7 +108,7 @@ def score_image(
         em=_em(probabilities[1], labels, mask == 1) if em else None,
         hd95=hd95,
         surface_dice=surface_dice,
-        objects=_objects(labels, mask, known) if classes.binary else None,
+        objects=match(*(objects or _connected(labels, mask, known))) if classes.binary else None,
     )
 
 
@@ -122,7 +143,7 @@ def _em(
     return np.vstack([swept, em_scores.v_scores(em_scores.true_segments(cell), labels == 1)])
 
 
-def _objects(
+def _connected(
     labels: NDArray[np.integer[Any]], mask: NDArray[np.integer[Any]], known: NDArray[np.bool_]
-) -> ObjectCounts:
-    return match(em_scores.true_segments(mask == 1), em_scores.true_segments((labels == 1) & known))
+) -> tuple[Ids, Ids]:
+    return em_scores.true_segments(mask == 1), em_scores.true_segments((labels == 1) & known)

@@ -14,6 +14,7 @@ from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.sample import Sample, stacks
 from segmentation.errors import InputError
+from segmentation.inference.objects import Method
 from segmentation.inference.predictor import Predictor
 from segmentation.model.checkpoint import checkpoints_of
 from segmentation.model.module import SegmentationModule
@@ -38,6 +39,7 @@ class Scored:
         ckpt_path: File of the checkpoint.
         config: The file that says what the data are.
         seen: Those of ``ids`` that the checkpoint was trained on.
+        instances: How the predicted pixels of class 1 become objects.
     """
 
     predictor: Predictor
@@ -49,6 +51,7 @@ class Scored:
     ckpt_path: Path
     config: Path
     seen: tuple[str, ...] = ()
+    instances: Method = "components"
 
     @property
     def digests(self) -> dict[str, str]:
@@ -84,6 +87,7 @@ def scored_of(
     allow_seen: bool = False,
     options: Mapping[str, Any] | None = None,
     neighbour_weight: float | None = None,
+    instances: Method = "components",
 ) -> list[Scored]:
     """What a checkpoint, a run or a cross-validation is scored on.
 
@@ -96,6 +100,7 @@ def scored_of(
         allow_seen: Score samples that the checkpoint was trained on.
         options: Arguments of ``load`` that are the checkpoint's too, such as ``tta``, instead of its own.
         neighbour_weight: As for ``load``.
+        instances: As for ``objects.instances``.
 
     Returns:
         One, or one for each fold.
@@ -116,7 +121,7 @@ def scored_of(
         split = "val"
     networks = (TorchNetwork(load_module(file, options), device) for file in files)
     found = [
-        _scored(network, neighbour_weight, file, split, config, allow_seen)
+        replace(_scored(network, neighbour_weight, file, split, config, allow_seen), instances=instances)
         for network, file in zip(networks, files, strict=True)
     ]
     if neighbour_weight is not None and all(len(stacks(one.data.samples(one.ids))) == len(one.ids) for one in found):

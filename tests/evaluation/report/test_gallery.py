@@ -15,7 +15,11 @@ CLASSES = Classes(("membrane", "cell"))
 
 
 def prediction(mask: np.ndarray, labels: np.ndarray, image: np.ndarray | None = None) -> Prediction:
-    scored: Any = SimpleNamespace(predictor=SimpleNamespace(classes=CLASSES))
+    scored: Any = SimpleNamespace(
+        predictor=SimpleNamespace(classes=CLASSES),
+        data=SimpleNamespace(source=SimpleNamespace(read_objects=lambda _: None)),
+        instances="components",
+    )
     raw = np.full((*mask.shape, 1), 100, np.uint8) if image is None else image
     return Prediction(scored, Sample("a", ()), raw, mask, np.zeros((2, *mask.shape), np.float32), labels)
 

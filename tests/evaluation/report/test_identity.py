@@ -55,7 +55,7 @@ def test_the_decisions_of_folds_are_one_line() -> None:
             tiling=SimpleNamespace(tile=1024),
             neighbour_weight=0.3,
         )
-        return SimpleNamespace(module=SimpleNamespace(hparams=settings), predictor=predictor)
+        return SimpleNamespace(module=SimpleNamespace(hparams=settings), predictor=predictor, instances="components")
 
     told = identity._decisions([fold(0.59, 128), fold(0.5352, 0), fold(0.59, 128)])
     assert told == (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
-from segmentation.data.masks import MaskMeaning, MaskRule
+from segmentation.data.masks import OBJECTS, MaskMeaning, MaskRule
 from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
@@ -106,6 +106,7 @@ class FolderSource(Source):
             ONE_CLASS if by_class and stated is None else stated,
             ignore_unknown,
         )
+        self.numbers_objects = mask_values == OBJECTS and not by_class
         self.by_class = by_class
         self.unlabelled = unlabelled
         self.list_files = lists
@@ -147,6 +148,10 @@ class FolderSource(Source):
             ignored |= here == self.classes.ignore_index
         labels[ignored & (labels == 0)] = self.classes.ignore_index  # another class may know these pixels
         return labels
+
+    def read_objects(self, sample: Sample) -> NDArray[np.int32] | None:
+        """The numbers of masks that are ``objects``."""
+        return self.values.objects(read_values(sample.masks[0])) if self.numbers_objects else None
 
     def _decoded(self, part: Part) -> NDArray[np.uint8]:
         return self.values.decode(read_values(part, colors=self.values.channels > 1), part)

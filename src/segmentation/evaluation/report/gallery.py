@@ -10,9 +10,9 @@ from PIL import Image
 
 from segmentation.callbacks.pictures import error_map
 from segmentation.evaluation.html import data_url
+from segmentation.evaluation.objects_of import predicted_objects, true_objects
 from segmentation.evaluation.scored import Prediction
 from segmentation.inference.classes import to_rgb
-from segmentation.metrics.em import true_segments
 from segmentation.metrics.objects import overlaps
 
 Rgb = NDArray[np.uint8]
@@ -69,9 +69,7 @@ def object_panels(prediction: Prediction) -> list[Rgb]:
     are a merger, one true colour in several predicted pieces is a split; white overlaps none.
     """
     image, mask, _ = _thinned(prediction)
-    ignored = prediction.mask == prediction.scored.predictor.classes.ignore_index
-    truth = true_segments(prediction.mask == 1)
-    predicted = true_segments((prediction.labels == 1) & ~ignored)
+    truth, predicted = true_objects(prediction), predicted_objects(prediction)
     hues = np.arange(truth.max() + 1) * 0.618034 % 1  # neighbouring numbers far apart
     hsv = np.stack([hues, np.full_like(hues, 0.62), np.full_like(hues, 0.95)], axis=1)
     colors = (hsv_to_rgb(hsv) * 255).astype(np.uint8)

@@ -139,6 +139,7 @@ def _decision(one: Scored) -> dict[str, str]:
         **({} if level is None else {"agglomeration": f"{level:g}"}),
         **({} if weight is None else {"neighbouring slices": f"{weight:g}"}),
         "test-time augmentation": ", ".join(views),
+        **({} if one.instances == "components" else {"instances": one.instances}),
     }
 
 

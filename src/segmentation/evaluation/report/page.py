@@ -84,6 +84,8 @@ def write_report_page(
         errors=[(text, css(color)) for text, color in error_legend(summary.classes)],
         object_counts=_object_counts(summary.images),
         object_picture=objects,
+        numbered=scored[0].data.source.numbers_objects,
+        instances=scored[0].instances,
         columns=[title_of(key) for key in columns],
         grouped=any(image.group is not None for image in summary.images),
         rows=[

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.evaluation.curves import Curves, curves
-from segmentation.evaluation.image_scores import ImageScores, score_image
+from segmentation.evaluation.image_scores import ImageScores, score_prediction
 from segmentation.evaluation.scored import Scored, predictions
 from segmentation.evaluation.scoring import intervals, per_image, pool, resampled
 from segmentation.inference.classes import Classes
@@ -61,15 +61,8 @@ def summarise(scored: Sequence[Scored], tolerance: float = 2.0, advance: Callabl
         InputError: Naming a sample that cannot be read or does not fit the checkpoint.
     """
     module = scored[0].module
-    classes, em = module.classes, "em" in module.score_kinds
-    images = [
-        score_image(
-            *(one.sample.id, one.sample.group, one.probabilities, one.labels, one.mask, classes),
-            em=em,
-            tolerance=tolerance,
-        )
-        for one in predictions(scored, advance)
-    ]
+    classes = module.classes
+    images = [score_prediction(one, tolerance) for one in predictions(scored, advance)]
     target, main = module.hparams["target_class"], main_score(module)
     rows = [per_image(image, classes) for image in images]
     order = np.argsort([math.inf if math.isnan(row[main]) else row[main] for row in rows], kind="stable")
