@@ -32,7 +32,7 @@ from segmentation.data.source import Source, known_sources
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
 from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
-from segmentation.evaluation.html import percent
+from segmentation.evaluation.check_text import plain, to_json, to_text
 from segmentation.typed import predicting, typed
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
@@ -91,17 +91,17 @@ def check(*, root: Path | None = None, config: Path | None = None, out: Path | N
         if made:
             out.rmdir()
         if json:
-            print(dumps({"trains": False, "problems": _plain([Problem(str(error))])}, indent=1))
+            print(dumps({"trains": False, "problems": plain([Problem(str(error))])}, indent=1))
             return 1
         raise
     if root is not None and report.config:
         (out / CONFIG).write_text(report.config, encoding="utf-8", errors="replace")  # in comments; values are escaped
-    told = _told(report)
+    told = to_json(report)
     (out / REPORT).write_text(dumps(told, indent=1) + "\n", encoding="utf-8")
     notes = chosen(reading.records, reading.source.classes) if reading is not None and reading.records else {}
     sheet = [] if reading is None else pictures(reading.source, reading.samples, notes, report.split)
     write_page(out / PAGE, report, sheet)
-    print(dumps(told, indent=1) if json else shown(_text(report, out)))
+    print(dumps(told, indent=1) if json else shown(to_text(report, out / PAGE)))
     return 0 if report.trains else 1
 
 
@@ -291,80 +291,3 @@ def _seen(detected: Detected) -> dict[str, str]:
 def _reasons(detected: Detected) -> dict[str, str]:
     """Those of the arguments that say more than the layout's."""
     return {name: why for name, why in detected.reasons.items() if why != detected.layout.seen}
-
-
-def _plain(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{"fault": problem.fault, "files": list(problem.files), "cure": problem.cure} for problem in problems]
-
-
-def _told(report: Report) -> dict[str, Any]:
-    """The report as JSON has it."""
-    facts, classes = report.facts, report.classes
-    return {
-        "trains": report.trains,
-        "place": report.place,
-        "problems": _plain(report.problems),
-        "warnings": _plain(report.warnings),
-        "recognised": report.seen,
-        "classes": None if classes is None else classes.to_dict(),
-        "facts": None
-        if facts is None or classes is None
-        else {
-            "samples": facts.count,
-            "sizes": [{"height": size[0], "width": size[1], "images": count} for size, count in facts.sizes.items()],
-            "channels": facts.channels,
-            "dtypes": facts.dtypes,
-            "class_pixels": dict(zip(classes.names, facts.class_pixels, strict=True)),
-            "class_images": dict(zip(classes.names, facts.class_images, strict=True)),
-            "ignored": facts.ignored,
-            "one_class": facts.one_class,
-            "intensity": [
-                {
-                    "min": one.lowest,
-                    "max": one.highest,
-                    "mean": one.mean,
-                    "std": one.std,
-                    "percentiles": one.percentiles,
-                }
-                for one in facts.intensity
-            ],
-        },
-        "split": report.split,
-        "config": report.settings,
-    }
-
-
-def _text(report: Report, out: Path) -> str:
-    """The report as a terminal has it."""
-    lines = [f"{name}: {text}" for name, text in report.seen.items()]
-    if report.facts is not None and report.classes is not None:
-        facts = report.facts
-        sizes = [f"{height}x{width}" for height, width in facts.sizes]
-        lines += [
-            f"images: {facts.count} labelled, {', '.join(sizes[:3])}{f' and {len(sizes) - 3} other sizes' if len(sizes) > 3 else ''}, "
-            f"{'/'.join(map(str, facts.channels))} channel{'' if list(facts.channels) == [1] else 's'}, {'/'.join(facts.dtypes)}",
-            "classes:",
-            *(
-                f"  {name}: {percent(pixels)} of the pixels, in {percent(images)} of the images"
-                for name, pixels, images in zip(
-                    report.classes.names, facts.class_pixels, facts.class_images, strict=True
-                )
-            ),
-        ]
-    if report.split is not None:
-        lines.append("split: " + ", ".join(f"{len(ids)} {name}" for name, ids in report.split.items()))
-    for title, problems in (("problem", report.problems), ("warning", report.warnings)):
-        lines += [f"{title}: {problem}" for problem in problems]
-    lines.append(f"page: {out / PAGE}")
-    verdict = "a training would run" if report.trains else "a training would fail or learn nothing"
-    lines.append(
-        f"{verdict}: {_counted(report.problems, 'problem')}, {_counted(report.warnings, 'warning')}"
-        + ("" if report.trains else "; mend them and check again")
-    )
-    if report.trains:
-        lines += ["next:", *(f"  {command}" for command in report.commands)]
-    return "\n".join(lines)
-
-
-def _counted(problems: Sequence[Problem], word: str) -> str:
-    return f"{len(problems)} {word}{'' if len(problems) == 1 else 's'}"
