@@ -264,13 +264,3 @@ def test_the_refusal_travels_between_processes() -> None:
     with pytest.raises(UnknownValuesError) as caught:
         MaskRule(Classes(("background", "lesion"))).decode(np.array([[0, 9]], np.uint8), PART)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-def test_numbers_of_objects_are_told_apart() -> None:
-    rule = MaskRule(Classes(("background", "cell")), "objects")
-    stored = np.array([[0, 40000, 40000], [7, 7, 0]], np.uint16)
-    assert rule.objects(stored).tolist() == [[0, 2, 2], [1, 1, 0]]
-    assert rule.objects(stored + 1).tolist() == [[1, 3, 3], [2, 2, 1]]  # no pixel is 0
-    assert rule.objects(np.array([[-3, 0, 5]], np.int32)).tolist() == [[1, 0, 2]]
-    grey = np.repeat(np.array([[0, 3, 9]], np.uint8)[..., None], 3, axis=2)  # stored as RGB
-    assert rule.objects(grey).tolist() == [[0, 1, 2]]

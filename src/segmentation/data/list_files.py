@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from segmentation.data.pairing import Pattern, natural
+from segmentation.data.pairing import Pattern, composed, natural
 from segmentation.data.reading import is_image
 from segmentation.data.source import Lists
 from segmentation.data.splits import NAMES
@@ -47,6 +47,8 @@ class _Names:
         self.images = images
         last = Counter(_last(key) for key in ids)
         self.short = {_last(key): key for key in ids if last[_last(key)] == 1}
+        alike = Counter(map(composed, ids))
+        self.composed = {composed(key): key for key in ids if alike[composed(key)] == 1}
 
     def read(self, path: Path) -> list[str]:
         try:
@@ -66,7 +68,10 @@ class _Names:
     def _of(self, line: str) -> str | None:
         """The sample of a line, which may go on with the path of the mask."""
         texts = (line, re.split(r"[\s,;]+", line)[0])
-        return next((key for text in texts for key in self._spellings(text) if key in self.ids), None)
+        keys = [key for text in texts for key in self._spellings(text)]
+        exact = (key for key in keys if key in self.ids)
+        alike = (self.composed[composed(key)] for key in keys if composed(key) in self.composed)
+        return next(exact, None) or next(alike, None)
 
     def _spellings(self, text: str) -> Iterator[str]:
         """Ids that a text may mean: as it stands, as a path of an image below any folder, by its last part."""

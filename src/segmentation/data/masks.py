@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.channels import as_grey, without_opaque_alpha
+from segmentation.data.numbered import OBJECTS, SEPARATE, touching
 from segmentation.data.problems import FileError, Problem
 from segmentation.data.sample import Part
 from segmentation.errors import InputError, nearest
@@ -24,7 +25,6 @@ MANY = 16  # more values than this are no list of classes that somebody forgot t
 
 MOST_CLASSES = 254
 
-OBJECTS = "objects"
 _THRESHOLD = re.compile(r">=\s*([0-9.eE+-]+)")
 _IGNORED = "ignore"
 
@@ -82,6 +82,7 @@ class MaskRule:
                              and may have several: ``{ignore: [[0, 0, 0], [255, 255, 255]]}``
     ``">=128"``              class 1 from that grey value on, else class 0: for JPEG and antialiased masks
     ``"objects"``            class 1 unless it is 0: for masks that number objects (instance ids)
+    ``"separate_objects"``   the same, and class 0 where two objects touch
     =======================  ================================================================================
 
     Without a mapping and of two classes with 255 as ``ignore_index``, a mask that holds 255 and no 1 is
@@ -115,6 +116,7 @@ class MaskRule:
         self.channels = 1
         """Of a mask: 1 for values, 3 or 4 for colours, which are packed to one number."""
         self.threshold: float | None = None
+        self.separate = values == SEPARATE
         self.meaning: dict[int, int] = {}
         if isinstance(values, str):
             self._state(values)
@@ -149,6 +151,8 @@ class MaskRule:
             )
         stored = self._stored(values, part)
         labels = self._labels(stored)
+        if self.separate:
+            labels[touching(stored)] = 0
         lacking = labels == self._none
         if lacking.any():
             if not self.ignore_unknown:
@@ -157,12 +161,6 @@ class MaskRule:
         elif self._doubtful and (labels == 255).any() and not (labels == 1).any():
             raise self._unknown(stored, [], part)
         return labels
-
-    def objects(self, values: NDArray[Any]) -> NDArray[np.int32]:
-        """Object numbers as stored, as for ``decode`` -> (H, W) 1, 2, ... by rising numbers; 0 stays 0."""
-        numbers, position = np.unique(as_grey(values), return_inverse=True)
-        ids = np.where(numbers == 0, 0, np.cumsum(numbers != 0)).astype(np.int32)
-        return ids[position.reshape(values.shape[:2])]
 
     def listed(self, found: Sequence[int]) -> str:
         """The values of a mask, for a message."""
@@ -198,7 +196,7 @@ class MaskRule:
             if found[-1] > 255 or found[-1] < min(2 * len(found), 192):
                 return (
                     "if these are classes, name them all in data.source.classes; if they number objects (instance "
-                    "ids), set data.source.mask_values: objects"
+                    "ids), set data.source.mask_values: separate_objects"
                 )
             return (
                 "that many come from lossy compression, antialiasing or resizing, which masks must not have been "
@@ -231,10 +229,10 @@ class MaskRule:
 
     def _state(self, text: str) -> None:
         written = _THRESHOLD.fullmatch(text.strip())
-        if text != OBJECTS and written is None:
+        if text not in (OBJECTS, SEPARATE) and written is None:
             raise InputError(
                 f"data.source.mask_values is {text!r}; give a mapping such as {{0: 0, 255: 1}}, colours such as "
-                f'{{background: [0, 0, 0]}}, ">=128" or objects' + nearest(text, [OBJECTS])
+                f'{{background: [0, 0, 0]}}, ">=128", objects or separate_objects' + nearest(text, [OBJECTS, SEPARATE])
             )
         if not self.classes.binary:
             raise InputError(

@@ -21,7 +21,7 @@ from segmentation.errors import InputError
         ("camvid-mini", {"in_channels": 3, "ignore_index": 11}, 150, 11),
         ("isic2018", {"in_channels": 3, "mask_values": {0: 0, 255: 1}}, 60, 1),
         ("carvana", {"in_channels": 3, "classes": ["background", "foreground"]}, 5, 1),
-        ("hela-16bit", {"in_channels": 1, "mask_values": "objects"}, 4, 1),
+        ("hela-16bit", {"in_channels": 1, "mask_values": "separate_objects"}, 4, 1),
         ("labelme-voc/data_annotated", {"in_channels": 3}, 3, 255),
         ("labelme-voc/data_dataset_voc", {}, 3, 255),
         ("coco", {"in_channels": 3}, 18, 3),

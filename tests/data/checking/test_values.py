@@ -144,8 +144,10 @@ def test_objects_are_counted_and_those_that_touch_told(tmp_path: Path) -> None:
     apart = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((3, 3), int), 1)).astype(np.uint8)
     touching = np.kron(np.arange(1, 5).reshape(2, 2), np.ones((4, 4), int)).astype(np.uint8)
     one, two = written(tmp_path / "a.png", apart), written(tmp_path / "b.png", np.pad(touching, 2))
+    assert meaning(peek([one])).arguments["mask_values"] == "objects"
     told = meaning(peek([one])).reasons["mask_values"]
     assert told == "the values number objects: 25 in the one mask looked at, up to 25 in one"
+    assert meaning(peek([one, two])).arguments["mask_values"] == "separate_objects"
     told = meaning(peek([one, two])).reasons["mask_values"]
     assert told.startswith(
         "the values number objects: 29 in the 2 masks looked at, up to 25 in one; at least 3 of them touch"
@@ -178,7 +180,7 @@ def test_few_numbered_objects_are_classes_with_a_warning(tmp_path: Path) -> None
     found = meaning(peek(parts))
     assert found.arguments["classes"][-1] == "class_6"
     (doubt,) = found.warnings
-    assert "holds 1..n, n up to 6" in doubt.fault and "mask_values: objects" in doubt.cure
+    assert "holds 1..n, n up to 6" in doubt.fault and "mask_values: separate_objects" in doubt.cure
     gap = written(tmp_path / "gap.png", np.where(squares == 2, 0, squares))
     torn = [written(tmp_path / f"torn{n}.png", np.tile(np.where(squares <= n, squares, 0), (2, 1))) for n in (4, 6)]
     for others in ([*parts, gap], parts[2:3], torn):  # a value is left out, n is always 6, two regions of each value

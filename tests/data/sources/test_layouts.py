@@ -399,3 +399,15 @@ def test_a_network_of_neighbouring_slices_predicts_stacks(tmp_path: Path, run: R
     assert run("predict", "one.png", "--ckpt_path", "run", "--out", "out", "--write", "foreground") == 0
     alone = predictor.probabilities(np.repeat(volume[0][..., None], 3, axis=2))[1]
     np.testing.assert_allclose(tifffile.imread("out/foreground/one.tif"), alone, atol=1e-5)
+
+
+def test_lists_spell_umlauts_as_another_system_does(tmp_path: Path) -> None:
+    """macOS takes letters apart; a list that was written elsewhere does not."""
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        for name in ("Ma\u0308use", "Fu\u0308sse"):
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / part / f"{name}.png")
+    (tmp_path / "train.txt").write_text("M\u00e4use\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("images/F\u00fcsse.png\n", encoding="utf-8")
+    lists = FolderSource(tmp_path, lists="{split}.txt", in_channels=1).lists()
+    assert lists == {"train": ["Ma\u0308use"], "val": ["Fu\u0308sse"]}

@@ -8,6 +8,7 @@ import numpy as np
 
 from segmentation.data.checking.peek import Peek
 from segmentation.data.class_tables import ClassTable
+from segmentation.data.numbered import OBJECTS, SEPARATE
 from segmentation.data.problems import Problem
 from segmentation.errors import InputError
 from segmentation.inference.classes import IGNORE_INDEX
@@ -152,7 +153,7 @@ def _unnamed(seen: Peek, values: Sequence[int | float], table: ClassTable | None
             "classes": "objects are told from the background",
             "mask_values": _numbered(seen),
         }
-        return Meaning({"classes": _two_names(table), "mask_values": "objects"}, reasons)
+        return Meaning({"classes": _two_names(table), "mask_values": SEPARATE if seen.fused else OBJECTS}, reasons)
     if len(whole) > _MOST_CLASSES:
         raise _unclear(seen, whole, "they are too many for classes and neither two levels nor connected objects")
     void = IGNORE_INDEX if IGNORE_INDEX in whole and len(whole) > 2 and whole[-2] <= _MOST_CLASSES else None
@@ -186,8 +187,8 @@ def _numbered(seen: Peek) -> str:
     told = f"the values number objects: {objects} in {_masks(seen)} looked at, up to {most} in one"
     if seen.fused:
         told += (
-            f"; at least {seen.fused} of them touch another, which two classes cannot tell apart: predict --write objects "
-            "--instances watershed parts them again"
+            f"; at least {seen.fused} of them touch another: there both end in pixels of the background, so that a network "
+            "learns to part them"
         )
     return told
 
@@ -206,7 +207,7 @@ def _may_be_objects(seen: Peek, values: Sequence[int]) -> tuple[Problem, ...]:
         Problem(
             f"each mask looked at holds 1..n, n up to {values[-1]}, nearly always one connected region each: they may "
             "number objects, and are taken for classes",
-            cure="if they number objects, set data.source.mask_values: objects and data.source.classes: "
+            cure="if they number objects, set data.source.mask_values: separate_objects and data.source.classes: "
             "[background, foreground]",
         ),
     )

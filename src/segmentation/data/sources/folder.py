@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.channels import as_grey
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
-from segmentation.data.masks import OBJECTS, MaskMeaning, MaskRule
+from segmentation.data.masks import MaskMeaning, MaskRule
+from segmentation.data.numbered import OBJECTS, SEPARATE, numbers
 from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
@@ -56,7 +58,7 @@ class FolderSource(Source):
             channel, a grey one among RGB images as 3 equal ones, an opaque alpha channel is dropped, and
             everything else that differs is refused.
         mask_values: What the masks' values mean, when they are not class indices: a mapping such as
-            {0: 0, 255: 1}, colours such as {road: [128, 0, 0]}, ">=128", or objects.
+            {0: 0, 255: 1}, colours such as {road: [128, 0, 0]}, ">=128", objects or separate_objects.
         ignore_unknown: Ignore pixels whose value means nothing, instead of refusing the mask.
         unlabelled: Whether images may lack a mask; they are then left out of training.
         lists: Text files with a sample in each line: {train: train.txt, val: val.txt} or "lists/{split}.txt".
@@ -106,7 +108,7 @@ class FolderSource(Source):
             ONE_CLASS if by_class and stated is None else stated,
             ignore_unknown,
         )
-        self.numbers_objects = mask_values == OBJECTS and not by_class
+        self.numbers_objects = mask_values in (OBJECTS, SEPARATE) and not by_class
         self.by_class = by_class
         self.unlabelled = unlabelled
         self.list_files = lists
@@ -150,8 +152,8 @@ class FolderSource(Source):
         return labels
 
     def read_objects(self, sample: Sample) -> NDArray[np.int32] | None:
-        """The numbers of masks that are ``objects``."""
-        return self.values.objects(read_values(sample.masks[0])) if self.numbers_objects else None
+        """The numbers of masks whose ``mask_values`` are ``objects`` or ``separate_objects``."""
+        return numbers(as_grey(read_values(sample.masks[0]))) if self.numbers_objects else None
 
     def _decoded(self, part: Part) -> NDArray[np.uint8]:
         return self.values.decode(read_values(part, colors=self.values.channels > 1), part)
