@@ -53,10 +53,10 @@ def chosen(
     classes: Classes = BINARY,
     machine: Machine = CPU,
     lists: dict[str, list[str]] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    choices = choose(
-        "FolderSource", {"root": "d", "classes": list(classes.names)}, {}, labelled, lists, classes, found, machine
-    )
+    arguments = {"root": "d", "classes": list(classes.names), **more}
+    choices = choose("FolderSource", arguments, {}, labelled, lists, classes, found, machine)
     return {choice.key: choice.value for choice in choices}
 
 
@@ -205,3 +205,10 @@ def test_rare_classes_are_weighted_where_the_loss_can_and_sought_by_crops() -> N
     lesion = chosen(samples(9), facts(pixels=(0.99, 0.01)))
     assert lesion["model.loss"] == {"bce": 1, "dice": 1} and "model.class_weights" not in lesion
     assert lesion["data.foreground_crops"] == 0.33
+
+
+def test_gaps_between_objects_that_touch_count_more() -> None:
+    apart = chosen(samples(9), facts(), mask_values="objects")
+    assert apart["model.loss"] == {"bce": 1, "dice": 1}
+    touching = chosen(samples(9), facts(), mask_values="separate_objects")
+    assert touching["model.loss"] == {"unet": 1, "dice": 1}

@@ -12,6 +12,7 @@ import yaml
 
 from segmentation.data.checking.findings import Facts
 from segmentation.data.free_memory import free_memory
+from segmentation.data.numbered import SEPARATE
 from segmentation.data.problems import Problem
 from segmentation.data.sample import Sample
 from segmentation.data.source import Lists
@@ -114,7 +115,7 @@ def choose(
         *sampling,
         *_pixels(facts),
         *_rare(classes, facts),
-        *_model(classes, facts, machine),
+        *_model(classes, facts, machine, arguments.get("mask_values") == SEPARATE),
         Choice("checkpoint.monitor", "val/iou", "the mean over the classes, each of which counts alike"),
         Choice(
             "trainer.max_epochs",
@@ -326,7 +327,7 @@ def _rare(classes: Classes, facts: Facts) -> list[Choice]:
     return [Choice("data.foreground_crops", 0.33, reason)]
 
 
-def _model(classes: Classes, facts: Facts, machine: Machine) -> list[Choice]:
+def _model(classes: Classes, facts: Facts, machine: Machine, separate: bool) -> list[Choice]:
     chosen = [
         Choice("model.network", "Unet"),
         Choice("model.encoder", ENCODERS[machine.device], f"what a {_name(machine)} trains in reasonable time"),
@@ -336,6 +337,8 @@ def _model(classes: Classes, facts: Facts, machine: Machine) -> list[Choice]:
     rarest = min(shares)
     rare = len(shares) > 1 and rarest < 0.02 * (sum(shares) - rarest) / (len(shares) - 1)
     name = f"'{classes.names[facts.class_pixels.index(rarest)]}' has {rarest:.2%} of the pixels"
+    if separate:
+        return [*chosen, Choice("model.loss", {"unet": 1, "dice": 1}, "unet counts the gaps between objects more")]
     if classes.binary:
         # Dice of two classes counts the foreground alone and takes no weights: better than weighted bce without it
         reason = f"{name}: dice counts by area however small it is, and so needs no class_weights" if rare else ""
