@@ -62,7 +62,10 @@ class Checkpoints(ModelCheckpoint):
         return self._stop.number or signal.SIGTERM
 
     def improved(self, trainer: Trainer) -> bool:
-        """Whether the validation that ends is the best so far; for callbacks, which come before best.ckpt is written."""
+        """Whether the validation that ends is the best so far; for callbacks, which come before best.ckpt is written.
+
+        Every process must ask, as they agree on the answer.
+        """
         return self.check_monitor_top_k(trainer, trainer.callback_metrics.get(str(self.monitor)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

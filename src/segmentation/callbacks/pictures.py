@@ -66,8 +66,9 @@ class Pictures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them, at the decision that this validation chose."""
-        shown = self._draw(trainer, pl_module, "validation")
-        if shown and trainer.state.fn == "fit" and Checkpoints.of(trainer).improved(trainer):
+        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
+        improved = fits and Checkpoints.of(trainer).improved(trainer)  # which asks all processes
+        if self._draw(trainer, pl_module, "validation") and improved:
             shutil.copyfile(self.folder / "validation.png", self.folder / "best.png")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
