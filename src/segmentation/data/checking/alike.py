@@ -1,7 +1,6 @@
 """Images of different lists that look alike: frames of a film, slices of a stack, one picture saved twice."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +37,8 @@ def alike(thumbnails: Mapping[str, Thumbnail], split: Split | None, files: Mappi
         return []
     table = correlations([thumbnails[key] for key in ids])
     trained = np.array([lists[key] == "train" for key in ids])
-    beside = np.zeros(len(ids), bool)  # scored, with a training image before or after it
-    for before, after in pairwise(range(len(ids))):
-        beside[before] |= trained[after] and not trained[before]
-        beside[after] |= trained[before] and not trained[after]
+    before, after = np.pad(trained, (1, 0))[:-1], np.pad(trained, (0, 1))[1:]
+    beside = ~trained & (before | after)
     following, scored = in_series(table), int((~trained).sum())
     if following and 2 * int(beside.sum()) > scored:
         return [
