@@ -94,12 +94,9 @@ def test_an_unknown_command_is_refused_with_those_there_are(command: str, capsys
     assert main([command]) == 1
     out, err = capsys.readouterr()
     commands = ", ".join(TRAINER_COMMANDS | FUNCTION_COMMANDS)
-    assert (
-        out == ""
-        and err.startswith(f"error: unknown command {command!r};")
-        and err.endswith(f"; commands: {commands}\n")
-    )
-    assert ("did you mean 'fit'" in err) == ("fit" in command)
+    meant = err.removeprefix(f"error: unknown command {command!r}; commands: {commands}").rstrip("\n")
+    assert out == "" and "error" not in meant
+    assert meant.startswith("; did you mean 'fit'") if "fit" in command else meant == ""
 
 
 @pytest.mark.usefixtures("wrong_input")

@@ -1,5 +1,7 @@
 """A misspelt option is answered with the one that was meant."""
 
+from pathlib import Path
+
 import pytest
 
 from segmentation.__main__ import main
@@ -50,6 +52,11 @@ def test_a_value_of_a_wrong_type_is_told_with_those_that_would_do(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.endswith(f" {WORDS}\n") and error.count("\n") == 1
     assert told in error
+
+
+def test_a_config_that_is_not_there_is_told_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", "nowhere.yaml"]) == 1
+    assert capsys.readouterr().err == f"error: --config: there is no file '{Path('nowhere.yaml').absolute()}' {WORDS}\n"
 
 
 def test_commands_say_it_as_well(capsys: pytest.CaptureFixture[str]) -> None:

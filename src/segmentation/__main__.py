@@ -81,7 +81,7 @@ def _run(args: list[str]) -> int:
     if command in FUNCTION_COMMANDS:
         return call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:]) or 0
     commands = list(TRAINER_COMMANDS | FUNCTION_COMMANDS)
-    raise InputError(f"unknown command {command!r}{near(command, commands)}; commands: {', '.join(commands)}")
+    raise InputError(f"unknown command {command!r}; commands: {', '.join(commands)}{near(command, commands)}")
 
 
 SWITCHES = (bool, bool | None)

@@ -24,7 +24,9 @@ def explained(message: str, options: list[str]) -> str:
         message: Of jsonargparse.
         options: All that the parser knows, as they are to be shown.
     """
-    return (_of_type(message) or message) + nearest_option(message, options)
+    missing = re.fullmatch(r'Parser key "([\w.]+)": File does not exist: (.*)', message)
+    plain = _of_type(message) if missing is None else f"--{missing[1]}: there is no file {missing[2]}"
+    return (plain or message) + nearest_option(message, options)
 
 
 def nearest_option(message: str, options: list[str]) -> str:
