@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation.data.masks import MaskRule, UnknownValuesError, unknown_values
+from segmentation.data.masks import MaskRule
 from segmentation.data.sample import Part
+from segmentation.data.unknown_values import UnknownValuesError, unknown_values
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 

@@ -18,7 +18,6 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.data.class_tables import NOT_CLASSES
 from segmentation.data.configured import data_of
-from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.polygons import area, encode_runs, trace
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import read_pixels
@@ -28,6 +27,7 @@ from segmentation.data.sources.coco import BACKGROUND
 from segmentation.data.sources.folder import FolderSource
 from segmentation.data.sources.labelme import BACKGROUNDS, IGNORED
 from segmentation.data.splits import write_split
+from segmentation.data.unknown_values import UnknownValuesError, unknown_values
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.typed import typed

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from segmentation.data.crops import Pair
 from segmentation.data.dataset import Reader
 from segmentation.data.digest import digest
-from segmentation.data.masks import UnknownValuesError, unknown_values
 from segmentation.data.problems import DataError, FileError, Problem, grouped
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
+from segmentation.data.unknown_values import UnknownValuesError, unknown_values
 from segmentation.errors import InputError
 
 SURVEYED = 2000

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from segmentation.data.channels import as_grey
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.list_files import read_lists
-from segmentation.data.masks import MaskMeaning, MaskRule
-from segmentation.data.numbered import OBJECTS, SEPARATE, numbers
+from segmentation.data.mask_values import MaskMeaning
+from segmentation.data.masks import MaskRule
+from segmentation.data.numbered import numbers
 from segmentation.data.pairing import Key, Pattern, aligned, collect, natural
 from segmentation.data.problems import DataError, Problem
 from segmentation.data.reading import IMAGE_SUFFIXES, is_image, read_values
@@ -103,12 +104,12 @@ class FolderSource(Source):
             )
         by_class = self.masks is not None and "{class}" in self.masks.text
         stated = mask_values if table is None or mask_values is not None else _of_table(table, self.classes)
-        self.values = MaskRule(
+        self.mask_rule = MaskRule(
             Classes(self.classes.names[:2], ignore_index=ignore_index) if by_class else self.classes,
             ONE_CLASS if by_class and stated is None else stated,
             ignore_unknown,
         )
-        self.numbers_objects = mask_values in (OBJECTS, SEPARATE) and not by_class
+        self.numbers_objects = self.mask_rule.values.objects and not by_class
         self.by_class = by_class
         self.unlabelled = unlabelled
         self.list_files = lists
@@ -156,7 +157,7 @@ class FolderSource(Source):
         return numbers(as_grey(read_values(sample.masks[0]))) if self.numbers_objects else None
 
     def _decoded(self, part: Part) -> NDArray[np.uint8]:
-        return self.values.decode(read_values(part, colors=self.values.channels > 1), part)
+        return self.mask_rule.decode(read_values(part, colors=self.mask_rule.values.channels > 1), part)
 
     def _key(self, path: Path) -> Key:
         key = self.masks.key(path) if self.masks is not None else None

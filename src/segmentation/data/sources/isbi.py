@@ -66,7 +66,7 @@ class IsbiSource(Source):
         self.download = download
         self.classes = Classes(("membrane", "cell"))
         self.in_channels = 1
-        self.values = MaskRule(self.classes, {0: 0, 255: 1})
+        self.mask_rule = MaskRule(self.classes, {0: 0, 255: 1})
         self._stacks: dict[Path, NDArray[np.uint8]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class IsbiSource(Source):
         """0 on membranes, 1 in cells (512, 512)."""
         if not sample.masks:
             raise InputError(f"{sample.id} has no mask")
-        return self.values.decode(self._page(sample.masks[0]), sample.masks[0])
+        return self.mask_rule.decode(self._page(sample.masks[0]), sample.masks[0])
 
     def _page(self, part: Part) -> NDArray[np.uint8]:
         if part.path not in self._stacks:
