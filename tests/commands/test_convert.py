@@ -70,6 +70,64 @@ def test_masks_to_outlines_and_back_are_the_same_pixels(painted: Path, to: str, 
         assert copy.read_bytes() == path.read_bytes()
 
 
+@pytest.fixture
+def numbered(tmp_path: Path) -> Path:
+    """Masks that number 30 objects, many of which touch and some of which another one cuts in two."""
+    random, rows, columns = np.random.default_rng(7), *np.indices((70, 90))
+    stored = np.zeros((70, 90), np.uint16)
+    for number in range(1, 30):
+        top, left, height, width = *random.integers(0, (70, 90)), *random.integers(3, 20, 2)
+        stored[(abs(rows - top) < height) & (abs(columns - left) < width)] = 11 * number
+    stored[30:33] = 5000  # a bar through all of them
+    for folder, pixels in (("images", (stored % 251).astype(np.uint8)), ("masks", stored)):
+        (tmp_path / "numbered" / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "numbered" / folder / "a.png")
+    return tmp_path / "numbered"
+
+
+@pytest.mark.parametrize("values", ["objects", "separate_objects"])
+@pytest.mark.parametrize("to", ["coco", "labelme"])
+def test_numbered_objects_stay_the_same_objects(
+    numbered: Path, to: str, values: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = {"root": str(numbered), "classes": ["background", "cell"], "mask_values": values, "in_channels": 1}
+    truth = FolderSource(**stated)
+    convert(out=Path("there"), to=to, config=config("FolderSource", **stated))
+    separate = values == "separate_objects"
+    assert ("--data.source.separate_objects true" in capsys.readouterr().out) == separate
+    kind = CocoSource if to == "coco" else LabelmeSource
+    back = kind("there", in_channels=1, separate_objects=separate)
+    assert_same(truth, back)
+    (first,), (second,) = truth.samples(), back.samples()
+    before, after = truth.read_objects(first), back.read_objects(second)
+    assert len(np.unique(before)) > 10
+    # one to one, whatever the numbers
+    assert len(np.unique(np.stack([before, after]).reshape(2, -1), axis=1).T) == len(np.unique(before))
+    assert len(np.unique(after)) == len(np.unique(before))
+
+
+def test_touching_outlines_of_several_classes_stay_apart(tmp_path: Path) -> None:
+    Path("c/images").mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 9, 3), np.uint8)).save("c/images/a.png")
+    outlines = [(index, left) for index, left in ((1, 0), (1, 3), (2, 6))]
+    box = lambda left: [left, 0, left + 3, 0, left + 3, 4, left, 4]  # noqa: E731
+    annotations = [
+        {"id": number, "image_id": 1, "category_id": index, "segmentation": [box(left)]}
+        for number, (index, left) in enumerate(outlines)
+    ]
+    stored = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 9}],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": annotations,
+    }
+    Path("c/annotations.json").write_text(json.dumps(stored))
+    convert(out=Path("again"), to="coco", root=Path("c"))
+    written = json.loads(Path("again/annotations.json").read_text())["annotations"]
+    assert [(one["category_id"], one["bbox"], one["area"]) for one in written] == [
+        (index, [left, 0, 3, 4], 12) for index, left in outlines
+    ]
+
+
 def test_coco_annotations_state_box_and_area(tmp_path: Path) -> None:
     mask = np.zeros((5, 7), np.uint8)
     mask[1:4, 2:6], mask[2, 3], mask[4, 0] = 1, 0, 255

@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.data.class_tables import NOT_CLASSES
 from segmentation.data.configured import data_of
-from segmentation.data.polygons import area, encode_runs, trace
+from segmentation.data.outlining import CocoDocument, labelme_content
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Sample
@@ -64,8 +64,8 @@ def convert(
     Args:
         out: Folder to write to.
         to: masks: images/, masks/ (PNG of class indices with a palette) and classes.json. coco: images/ and
-            annotations.json, an annotation for each connected component. labelme: a JSON file beside each
-            image. Class 0 is background and has no outlines.
+            annotations.json, an annotation for each object. labelme: a JSON file beside each image. Objects are those
+            that the masks tell apart, else connected components. Class 0 is background and has no outlines.
         root: Folder of the data set.
         config: A YAML file with data.source, such as the config.yaml of a run.
         images: Folder or pattern of images.
@@ -86,17 +86,17 @@ def convert(
     _check_results(samples, targets, out, to, overwrite=overwrite)
     channels = _channels(source, _check_samples(source, samples))
     with _writing(out), Progress(*_COLUMNS) as progress:
-        document = _Document(source)
+        document = CocoDocument(source.classes)
         for sample, target in progress.track(list(zip(samples, targets, strict=True)), description="write"):
-            mask = source.read_mask(sample)
+            mask, objects = source.read_mask(sample), source.read_objects(sample)
             target.image.parent.mkdir(parents=True, exist_ok=True)
             _write_image(source, sample, target.image)
             if to == "masks":
                 _write_index(target.labels, mask, source.classes)
             elif to == "labelme":
-                _write_json(target.labels, _labelme(target.image, mask, source.classes))
+                _write_json(target.labels, labelme_content(target.image.name, mask, objects, source.classes))
             else:
-                document.add(target.image.relative_to(out / "images").as_posix(), mask)
+                document.add(target.image.relative_to(out / "images").as_posix(), mask, objects)
         if to == "masks":
             stored = source.classes.to_dict()
             _write_json(out / "classes.json", {"classes": stored.pop("names"), **stored})
@@ -260,80 +260,6 @@ def _write_index(path: Path, mask: NDArray[np.uint8], classes: Classes) -> None:
     picture.save(path)
 
 
-def _labelme(image: Path, mask: NDArray[np.uint8], classes: Classes) -> dict[str, Any]:
-    """The content of a JSON file of labelme."""
-    shapes = [
-        {
-            "label": IGNORED if index == classes.ignore_index else classes.names[index],
-            "points": corners.tolist(),
-            "group_id": None,
-            "shape_type": "polygon",
-            "flags": {},
-        }
-        for index in _outlined(mask)
-        for corners in trace(mask == index)
-    ]
-    return {
-        "version": "5.5.0",
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": image.name,
-        "imageData": None,
-        "imageHeight": mask.shape[0],
-        "imageWidth": mask.shape[1],
-    }
-
-
-class _Document:
-    """A COCO file in the making."""
-
-    def __init__(self, source: Source) -> None:
-        self.classes = source.classes
-        self.images: list[dict[str, Any]] = []
-        self.annotations: list[dict[str, Any]] = []
-
-    def add(self, name: str, mask: NDArray[np.uint8]) -> None:
-        """An image by its file name, with an annotation for each component of each class."""
-        self.images.append(
-            {"id": len(self.images) + 1, "file_name": name, "height": mask.shape[0], "width": mask.shape[1]}
-        )
-        for index in _outlined(mask):
-            region = mask == index
-            if index == self.classes.ignore_index:
-                x, y = (np.flatnonzero(region.any(axis)) for axis in (0, 1))
-                box = [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
-                # a crowd region is of a category, which says nothing here
-                self._annotate(1, encode_runs(region), float(region.sum()), box, crowd=True)
-                continue
-            for corners in trace(region):
-                low, high = corners.min(0), corners.max(0)
-                outline = [corners.ravel().tolist()]
-                self._annotate(index, outline, area(corners), [*low, *(high - low)], crowd=False)
-
-    def _annotate(self, category: int, segmentation: Any, area: float, box: list[Any], *, crowd: bool) -> None:
-        self.annotations.append(
-            {
-                "id": len(self.annotations) + 1,
-                "image_id": len(self.images),
-                "category_id": category,
-                "segmentation": segmentation,
-                "area": area,
-                "bbox": [float(value) for value in box],
-                "iscrowd": int(crowd),
-            }
-        )
-
-    def content(self) -> dict[str, Any]:
-        """The file: images, annotations, categories."""
-        names = enumerate(self.classes.names[1:], start=1)
-        categories = [{"id": index, "name": name, "supercategory": ""} for index, name in names]
-        return {"images": self.images, "annotations": self.annotations, "categories": categories}
-
-
-def _outlined(mask: NDArray[np.uint8]) -> list[int]:
-    return [int(index) for index in np.unique(mask) if index != 0]
-
-
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -380,6 +306,8 @@ def _tell(source: Source, samples: list[Sample], out: Path, to: Form, options: l
     if to == "masks" and classes.binary and classes.ignore_index == 255:
         # else masks with 255 and no 1 would be taken for masks of 0 and 255
         words += ["--data.source.mask_values", "{0: 0, 1: 1, 255: 255}"]
+    if to != "masks" and source.separate_objects:
+        words += ["--data.source.separate_objects", "true"]
     if classes.ignore_index != 255:
         words += ["--data.source.ignore_index", str(classes.ignore_index)]
     print(f"{len(samples)} samples of the classes {', '.join(classes.names)}: {written}")

@@ -31,7 +31,9 @@ class Source(ABC):
     context: int = 0
     """Neighbouring pages on each side of a stack that are channels of a sample; ``in_channels`` counts them."""
     numbers_objects: bool = False
-    """Whether ``read_objects`` tells the objects of one class apart."""
+    """Whether masks tell the objects of class 1 of two classes apart, also where they touch."""
+    separate_objects: bool = False
+    """Whether ``read_mask`` has class 0 where two objects touch."""
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to fetch
         """Fetch what is missing. Called in one process per machine, before ``samples``."""
@@ -68,7 +70,7 @@ class Source(ABC):
         """
 
     def read_objects(self, sample: Sample) -> NDArray[np.int32] | None:
-        """Numbers of the objects (H, W), 0 = none, of a source that ``numbers_objects``; else None.
+        """Numbers of the objects (H, W), 0 = none; None where masks do not tell them apart.
 
         Raises:
             InputError: As ``read_mask``.

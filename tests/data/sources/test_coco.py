@@ -87,6 +87,29 @@ def test_crowds_are_ignored_where_no_object_lies(tmp_path: Path) -> None:
     assert masks(CocoSource(write(tmp_path, entries)))[0][0].tolist() == [255, 255, 2, 2, 0, 0, 0, 0]
 
 
+def test_touching_objects_have_numbers_of_their_own_and_can_be_parted(tmp_path: Path) -> None:
+    crowd = {"size": list(SIZE), "counts": [0, 6, 42]}  # the first column
+    entries = [outline(0, 3, box(1, 0, 3, 6)), outline(0, 3, box(4, 0, 3, 6)), outline(0, 3, crowd, iscrowd=1)]
+    write(tmp_path, entries, categories=[{"id": 3, "name": "date"}])
+    source = CocoSource(tmp_path)
+    assert source.numbers_objects
+    assert source.read_objects(source.samples()[0])[0].tolist() == [0, 1, 1, 1, 2, 2, 2, 0]
+    assert masks(source)[0][0].tolist() == [255, 1, 1, 1, 1, 1, 1, 0]
+    assert masks(CocoSource(tmp_path, separate_objects=True))[0][0].tolist() == [255, 1, 1, 0, 0, 1, 1, 0]
+
+
+def test_what_lies_on_top_takes_the_number(tmp_path: Path) -> None:
+    entries = [outline(0, 3, box(0, 0, 8, 6)), outline(0, 9, box(2, 0, 2, 6)), outline(0, 3, box(6, 0, 2, 6))]
+    write(tmp_path, entries)
+    source = CocoSource(tmp_path, classes=["date", "background"])  # figs are cut out as nothing is named so
+    assert source.read_objects(source.samples()[0])[0].tolist() == [1, 1, 1, 1, 1, 1, 2, 2]
+    source = CocoSource(tmp_path, classes={"date": ["date"], "background": ["fig"]})  # background is drawn first
+    assert source.read_objects(source.samples()[0])[0].tolist() == [2, 2, 2, 2, 2, 2, 3, 3]
+    source = CocoSource(tmp_path, classes=["date", "fig"])
+    assert not source.numbers_objects  # of one class, which the scores of objects are for
+    assert source.read_objects(source.samples()[0])[0].tolist() == [1, 1, 3, 3, 1, 1, 2, 2]
+
+
 def test_a_list_selects_and_a_mapping_joins(tmp_path: Path) -> None:
     write(tmp_path, [outline(0, 9, box(0, 0, 2, 2)), outline(0, 3, box(4, 1, 3, 2))])
     selected = CocoSource(tmp_path, classes=["background", "fig"])

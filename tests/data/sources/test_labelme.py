@@ -60,6 +60,22 @@ def test_shapes_lie_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert only_mask(LabelmeSource(tmp_path))[0].tolist() == [2, 2, 1, 1, 1, 0, 0, 0]
 
 
+def test_touching_objects_have_numbers_of_their_own_and_can_be_parted(tmp_path: Path) -> None:
+    cut = square("_background_", 7, 0, 1)
+    write(tmp_path, "a", square("cell", 0, 0, 2), square("cell", 2, 0, 3), square("__ignore__", 5, 0, 1), cut)
+    source = LabelmeSource(tmp_path)
+    assert source.numbers_objects
+    assert source.read_objects(source.samples()[0])[0].tolist() == [1, 1, 2, 2, 2, 0, 0, 0]
+    assert only_mask(source)[0].tolist() == [1, 1, 1, 1, 1, 255, 0, 0]
+    assert only_mask(LabelmeSource(tmp_path, separate_objects=True))[0].tolist() == [1, 0, 0, 1, 1, 255, 0, 0]
+
+
+def test_shapes_of_one_group_are_one_object(tmp_path: Path) -> None:
+    parts = [square("cell", left, 0, 1) | {"group_id": group} for left, group in ((0, 4), (1, 5), (2, 4), (4, None))]
+    source = LabelmeSource(write(tmp_path, "a", *parts))
+    assert source.read_objects(source.samples()[0])[0].tolist() == [1, 2, 1, 0, 4, 0, 0, 0]
+
+
 def test_a_file_without_shapes_is_background(tmp_path: Path) -> None:
     assert not only_mask(LabelmeSource(write(tmp_path, "a"), classes=["a"])).any()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.numbered import touching
 from segmentation.data.pairing import SPLIT_WORDS, composed, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
@@ -87,6 +88,8 @@ class CocoSource(Source):
         in_channels: Channels of the images.
         colors: RGB in 0..255 for each class with the background, to paint predictions with.
         ignore_index: Class index of the pixels that do not count.
+        separate_objects: Where two objects touch, the pixels of both are background, so that a network learns to
+            part them: for cells.
 
     Raises:
         InputError: When the arguments do not fit each other; without ``classes`` also when the file cannot
@@ -102,6 +105,7 @@ class CocoSource(Source):
         in_channels: int = 3,
         colors: list[list[int]] | None = None,
         ignore_index: int = IGNORE_INDEX,
+        separate_objects: bool = False,
     ) -> None:
         self.root = Path(root).expanduser()
         self.annotations = annotations
@@ -114,6 +118,8 @@ class CocoSource(Source):
             raise InputError(f"{self.root / annotations} has no categories; outline objects of at least one")
         names = (BACKGROUND, *(name for name in groups if name != BACKGROUND))
         self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        self.numbers_objects = self.classes.binary
+        self.separate_objects = separate_objects
         self.class_of = {category: names.index(name) for name, members in groups.items() for category in members}
 
     def samples(self) -> list[Sample]:
@@ -148,14 +154,27 @@ class CocoSource(Source):
 
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """The outlines, filled; (H, W)."""
+        mask, objects, crowds = self._filled(sample)
+        mask[crowds & (mask == 0)] = self.classes.ignore_index
+        if self.separate_objects:
+            mask[touching(objects)] = 0
+        return mask
+
+    def read_objects(self, sample: Sample) -> NDArray[np.int32]:
+        """A number for each annotation; where several lie on top of each other, that of the upper one."""
+        return self._filled(sample)[1]
+
+    def _filled(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
+        """Class indices, numbers of objects, and where crowds are; each (H, W)."""
         picture = self._content.pictures[sample.id]
         check_stated(picture.size, sample.masks[0].path, sample.images[0])
-        mask = np.zeros(picture.size, np.uint8)
+        mask, objects = np.zeros(picture.size, np.uint8), np.zeros(picture.size, np.int32)
         crowds = np.zeros(picture.size, np.bool_)
         counted = [outline for outline in picture.outlines if outline.category in self.class_of]
-        for outline in sorted(counted, key=lambda outline: self.class_of[outline.category]):
+        ordered = sorted(counted, key=lambda outline: self.class_of[outline.category])
+        for number, outline in enumerate(ordered, start=1):
             try:
-                inside = _filled(outline, picture.size)
+                inside = _inside(outline, picture.size)
             except ValueError as error:
                 where = f"{picture.labels}: a {outline.category} of the image {picture.name}"
                 raise FileError(where, str(error), "export it anew") from error
@@ -163,8 +182,8 @@ class CocoSource(Source):
                 crowds |= inside
             else:
                 mask[inside] = self.class_of[outline.category]
-        mask[crowds & (mask == 0)] = self.classes.ignore_index
-        return mask
+                objects[inside] = number if self.class_of[outline.category] else 0
+        return mask, objects, crowds
 
     def _files(self) -> list[tuple[Path, str]]:
         """The annotation files that there are, each with its split, or with an empty text."""
@@ -334,7 +353,7 @@ def _shape(segmentation: Any) -> list[Polygon] | Runs:
     return [polygon(corners) for corners in segmentation]
 
 
-def _filled(outline: Outline, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _inside(outline: Outline, size: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(outline.shape, dict):
         return decode_runs(outline.shape, size)
     return rasterise(outline.shape, size)

@@ -110,6 +110,7 @@ class FolderSource(Source):
             ignore_unknown,
         )
         self.numbers_objects = self.mask_rule.values.objects and not by_class
+        self.separate_objects = self.mask_rule.values.separate and not by_class
         self.by_class = by_class
         self.unlabelled = unlabelled
         self.list_files = lists

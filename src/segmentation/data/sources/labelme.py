@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segmentation.data.numbered import touching
 from segmentation.data.pairing import natural
 from segmentation.data.polygons import FARTHEST, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
@@ -34,12 +35,16 @@ SHAPES = ("polygon", "rectangle", "circle", "mask")
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape: its label, its kind of ``SHAPES``, (N, 2) points in pixels, and the pixels of a mask."""
+    """One shape: its label, its kind of ``SHAPES``, (N, 2) points in pixels, the pixels of a mask, and its group.
+
+    Shapes of one label and group are parts of one object.
+    """
 
     label: str
     kind: str
     points: NDArray[np.float64]
     pixels: NDArray[np.bool_] | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class LabelmeSource(Source):
         in_channels: Channels of the images.
         colors: RGB in 0..255 for each class with the background, to paint predictions with.
         ignore_index: Class index of the pixels that do not count.
+        separate_objects: As in CocoSource.
 
     Raises:
         InputError: When the arguments do not fit each other; without ``classes`` also when no label can be read.
@@ -81,6 +87,7 @@ class LabelmeSource(Source):
         in_channels: int = 3,
         colors: list[list[int]] | None = None,
         ignore_index: int = IGNORE_INDEX,
+        separate_objects: bool = False,
     ) -> None:
         self.root = Path(root).expanduser()
         self.in_channels = in_channels
@@ -99,6 +106,8 @@ class LabelmeSource(Source):
                 )
         names = (BACKGROUND, *(name for name in classes if name not in (*BACKGROUNDS, IGNORED)))
         self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        self.numbers_objects = self.classes.binary
+        self.separate_objects = separate_objects
         self.index_of = {name: index for index, name in enumerate(names)}
         self.index_of |= dict.fromkeys(BACKGROUNDS, 0) | {IGNORED: ignore_index}
 
@@ -126,14 +135,30 @@ class LabelmeSource(Source):
 
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """The shapes, filled; (H, W)."""
+        mask, objects = self._filled(sample)
+        if self.separate_objects:
+            mask[touching(objects)] = 0
+        return mask
+
+    def read_objects(self, sample: Sample) -> NDArray[np.int32]:
+        """A number for each shape, or for those of one label and group id; the later lie on top."""
+        return self._filled(sample)[1]
+
+    def _filled(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Class indices and numbers of objects, each (H, W)."""
         annotation = self._content[0][sample.id]
         if annotation.size is not None:
             check_stated(annotation.size, annotation.file, sample.images[0])
         height, width = annotation.size or read_pixels(sample.images[0]).shape[:2]
-        mask = np.zeros((height, width), np.uint8)
-        for shape in annotation.shapes:
-            mask[_filled(shape, (height, width))] = self.index_of[shape.label]
-        return mask
+        mask, objects = np.zeros((height, width), np.uint8), np.zeros((height, width), np.int32)
+        numbers: dict[tuple[str, int], int] = {}
+        for number, shape in enumerate(annotation.shapes, start=1):
+            inside, index = _inside(shape, (height, width)), self.index_of[shape.label]
+            if shape.group is not None:
+                number = numbers.setdefault((shape.label, shape.group), number)
+            mask[inside] = index
+            objects[inside] = 0 if index in (0, self.classes.ignore_index) else number
+        return mask, objects
 
     @cached_property
     def _content(self) -> tuple[dict[str, Annotation], list[InputError]]:
@@ -216,14 +241,15 @@ def _shape(entry: Any) -> Shape:
     if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
         raise ValueError("has a shape without a label")
     label, kind, points = entry["label"], entry.get("shape_type") or "polygon", entry.get("points")
+    group = entry.get("group_id") if isinstance(entry.get("group_id"), int) else None
     if kind not in SHAPES:
         raise ValueError(f"has a {kind}, which has no inside; {', '.join(SHAPES)} have one")
     if kind == "polygon":
-        return Shape(label, kind, _told(points, label, kind))
+        return Shape(label, kind, _told(points, label, kind), group=group)
     corners = np.asarray(points, np.float64) if _pairs(points) else np.empty(0)
     if corners.shape != (2, 2) or not (np.abs(corners) < FARTHEST).all():
         raise ValueError(f"has a {kind} '{label}' that is not of 2 points")
-    return Shape(label, kind, corners, _pixels(entry.get("mask")) if kind == "mask" else None)
+    return Shape(label, kind, corners, _pixels(entry.get("mask")) if kind == "mask" else None, group)
 
 
 def _told(points: Any, label: str, kind: str) -> NDArray[np.float64]:
@@ -249,7 +275,7 @@ def _pixels(text: Any) -> NDArray[np.bool_]:
         raise ValueError("has a mask whose pixels cannot be decoded") from error
 
 
-def _filled(shape: Shape, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _inside(shape: Shape, size: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W) bool: the pixels whose centres lie inside."""
     if shape.kind == "polygon":
         return rasterise([shape.points], size)
