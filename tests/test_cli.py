@@ -260,6 +260,19 @@ def test_a_misspelt_option_names_the_right_one(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("command", "told"), [("fit", "Resume the training"), ("test", "a folder of runs")])
+def test_help_says_what_ckpt_path_means_here(
+    run: Run, capsys: pytest.CaptureFixture[str], command: str, told: str
+) -> None:
+    """Lightning's own text promises what is not so: special words such as hpc, and the best of a fit in the same process."""
+    with pytest.raises(SystemExit) as ended:
+        run(command, "--help")
+    assert ended.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert told in words
+    assert "hpc" not in words
+
+
 def test_a_saved_config_does_not_point_its_loggers_to_the_run(tiny_fit: Fit) -> None:
     pytest.importorskip("tensorboard")
     folder = tiny_fit("--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", ".")

@@ -62,7 +62,7 @@ def test_every_file_and_target_named_exists() -> None:
         assert (ROOT / path).is_file(), path
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+) ", README)) - {"and"} <= set(targets)
-    tree = README.split("## The tree")[1].split("```")[1]
+    tree = (ROOT / "CONTRIBUTING.md").read_text().split("## The tree")[1].split("```")[1]
     named = set(re.findall(r"([a-z_]+\.py)", tree))
     files = {path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py"}
     shown_by_folder = {

@@ -44,6 +44,14 @@ from segmentation.model.precision import default_precision, usable_precision
 from segmentation.parse_errors import explained
 from segmentation.typed import predicting, typed
 
+_WHICH = "best or last: of the newest run of this --config with the same split"
+_CHECKPOINT_HELP = {
+    "fit": f"Resume the training of this checkpoint: a file, such as RUN/checkpoints/last.ckpt. {_WHICH}.",
+    **dict.fromkeys(
+        ("validate", "test"), f"The checkpoint to score: a file, a run, or a folder of runs (its newest). {_WHICH}."
+    ),
+}
+
 known_sources()  # imported, a source is known to the command line by the name of its class
 
 
@@ -137,6 +145,12 @@ class SegmentationCLI(LightningCLI):
             help="fit: start a new training from the weights of a checkpoint or run, with its architecture; a resumed "
             "run has its own.",
         )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Lightning's help of --ckpt_path is of what ``_parse_ckpt_path`` does not do."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser._option_string_actions["--ckpt_path"].help = _CHECKPOINT_HELP[subcommand]
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and to know what the user gave himself."""
