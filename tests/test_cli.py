@@ -273,6 +273,23 @@ def test_help_says_what_ckpt_path_means_here(
     assert "hpc" not in words
 
 
+def test_the_device_that_is_told_is_the_one_that_computes(
+    run: Run,
+    synthetic: tuple[object, ...],
+    quick: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Lightning takes an Apple GPU for auto, which has no float64 for the scores."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("lightning.pytorch.accelerators.mps.MPSAccelerator.is_available", lambda: True)
+    assert run("fit", *synthetic, *quick, "--trainer.precision", "null") == 0
+    assert "Device cpu" in caplog.text
+    assert run("fit", *synthetic, *quick, "--trainer.accelerator", "mps") == 1
+    assert "float64, which Apple's GPUs lack" in capsys.readouterr().err
+
+
 def test_a_saved_config_does_not_point_its_loggers_to_the_run(tiny_fit: Fit) -> None:
     pytest.importorskip("tensorboard")
     folder = tiny_fit("--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", ".")

@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import sys
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -91,21 +93,22 @@ class SegmentationCLI(LightningCLI):
         self.beside = config_beside(args)
         args = args if self.beside is None else [args[0], "--config", str(self.beside), *args[1:]]
         self.configs = values(args, "--config", "-c")
-        super().__init__(
-            SegmentationModule,
-            SegmentationDataModule,
-            save_config_callback=runs.RunFolder,
-            seed_everything_default=0,
-            # Lightning's own are 1000 epochs, a table of layers of which a user needs one line, and two batches that say
-            # no more than one
-            trainer_defaults={"max_epochs": 50, "enable_model_summary": False, "num_sanity_val_steps": 1},
-            args=args,
-            parser_class=_Parser,
-            parser_kwargs={"allow_abbrev": False},
-            auto_configure_optimizers=False,
-            # hyperparameters are plain values already
-            load_from_checkpoint_support=False,
-        )
+        with ExitStack() as self.claims:
+            super().__init__(
+                SegmentationModule,
+                SegmentationDataModule,
+                save_config_callback=runs.RunFolder,
+                seed_everything_default=0,
+                # Lightning's own are 1000 epochs, a table of layers of which a user needs one line, and two batches that
+                # say no more than one
+                trainer_defaults={"max_epochs": 50, "enable_model_summary": False, "num_sanity_val_steps": 1},
+                args=args,
+                parser_class=_Parser,
+                parser_kwargs={"allow_abbrev": False},
+                auto_configure_optimizers=False,
+                # hyperparameters are plain values already
+                load_from_checkpoint_support=False,
+            )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static there, and asked of self
         """The command that is run, and the arguments of the Trainer's method that are not the user's.
@@ -220,12 +223,13 @@ class SegmentationCLI(LightningCLI):
         run = None if self.checkpoint is None else runs.run_of(Path(config.ckpt_path))
         if self.command == "fit":
             resumed = run if run is not None and (run / runs.CONFIG).is_file() else None
-            self.folder = runs.folder_of_fit(self.parent, config.run_folder, resumed)
+            named = runs.folder_of_fit(config.run_folder, resumed)
+            self.folder = named or self.claims.enter_context(runs.claimed_folder(self.parent))
             text = runs.config_text(self._parser("fit"), config)
             self.save_config_kwargs = {"folder": self.folder, "resumed": resumed is not None, "text": text}
         else:
             assert run is not None
-            self.folder = runs.new_folder(run, f"{self.command}-")
+            self.folder = self.claims.enter_context(runs.claimed_folder(run, f"{self.command}-"))
             self.save_config_callback = None
         for logger in _as_list(config.trainer.logger):
             if isinstance(logger, Namespace):
@@ -258,6 +262,7 @@ class SegmentationCLI(LightningCLI):
             "logger": [RunCsv(self.folder), *loggers] if fits else loggers,
             "plugins": [*_as_list(trainer.plugins), AtomicCheckpointIO()],
             "precision": self._precision(trainer),
+            "accelerator": accelerator_of(trainer),
             "use_distributed_sampler": False,  # the samplers deal draws and images to processes themselves
             # SLURM's requeuing writes a checkpoint there, from which every later fit in that folder would go on
             "default_root_dir": str(self.folder),
@@ -412,6 +417,22 @@ class _Parser(LightningArgumentParser):
         command = getattr(parser, "subcommand", None) or self.args[0]
         told = explained(message, options)
         raise InputError(f"{told} (python -m segmentation {command} --help lists the arguments)") from ex
+
+
+def accelerator_of(chosen: Any) -> Any:
+    """That of ``trainer``, by the name of the device that the precision is chosen for.
+
+    Raises:
+        InputError: For Apple's GPUs, which Lightning takes for ``auto`` and ``gpu``.
+    """
+    if chosen.accelerator == "mps":
+        raise InputError(
+            "trainer.accelerator is mps; scores are summed in float64, which Apple's GPUs lack. Leave it out, "
+            "which computes on the CPU"
+        )
+    if chosen.accelerator == "auto":
+        warnings.filterwarnings("ignore", message="GPU available but not used")  # Apple's
+    return _device(chosen.accelerator) if isinstance(chosen.accelerator, str) else chosen.accelerator
 
 
 def _device(accelerator: str) -> str:

@@ -218,6 +218,16 @@ def test_of_several_classes_only_what_was_left_open_is_chosen(
     assert fitted == validated
 
 
+def test_sizes_are_chosen_where_only_some_samples_were_surveyed(
+    tiny_fit: Fit, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a data set of more than 2,000 samples."""
+    monkeypatch.setattr("segmentation.data.survey.SURVEYED", 3)
+    folder = tiny_fit("--data.source.slices", 12)
+    assert any(line.startswith("Decision: ") for line in told)
+    assert (folder / "scores.json").is_file()
+
+
 def test_a_fit_without_validation_chooses_nothing(tiny_fit: Fit, told: list[str]) -> None:
     folder = tiny_fit("--trainer.limit_val_batches", 0)
     assert told == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.callbacks.runs import find_checkpoints, folder_of_fit, told
+from segmentation.callbacks.runs import claimed_folder, find_checkpoints, folder_of_fit, told
 from segmentation.data.splits import write_split
 from segmentation.errors import InputError
 
@@ -24,28 +24,52 @@ def test_a_named_folder_is_used_unless_it_holds_a_run(tmp_path: Path, monkeypatc
     named = tmp_path / "mine"
     named.mkdir()
     (named / "notes.txt").touch()
-    assert folder_of_fit(tmp_path, str(named), None) == named
+    assert folder_of_fit(str(named), None) == named
     (named / "config.yaml").touch()
     with pytest.raises(
         InputError, match=r"holds a run already \(config.yaml\).*--ckpt_path .*mine/checkpoints/last.ckpt"
     ):
-        folder_of_fit(tmp_path, str(named), None)
+        folder_of_fit(str(named), None)
     monkeypatch.setenv("LOCAL_RANK", "1")  # a further process of the run that made it
-    assert folder_of_fit(tmp_path, str(named), None) == named
+    assert folder_of_fit(str(named), None) == named
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "isbi") as first, claimed_folder(tmp_path / "isbi") as second:
+        assert first != second
+        (first / "config.yaml").touch()
+        (second / "config.yaml").touch()
+    assert sorted((tmp_path / "isbi").iterdir()) == sorted([first, second])
+
+
+def test_a_folder_into_which_nothing_was_written_is_gone(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "isbi") as folder:
+        assert folder.is_dir()
+    assert not (tmp_path / "isbi").exists()
+
+
+@pytest.mark.parametrize("rank", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_a_further_process_claims_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    with claimed_folder(tmp_path / "isbi") as first:
+        monkeypatch.setenv(rank, "1")
+        with claimed_folder(tmp_path / "isbi") as second:
+            assert second == first
+        assert first.is_dir()
+        assert len(list((tmp_path / "isbi").iterdir())) == 1
 
 
 def test_a_named_folder_holds_no_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs/isbi/1/checkpoints").mkdir(parents=True)
     with pytest.raises(InputError, match="runs/isbi is the folder of other runs, such as runs/isbi/1; give another"):
-        folder_of_fit(Path("runs/other"), "runs/isbi", None)
+        folder_of_fit("runs/isbi", None)
 
 
 def test_a_resumed_run_goes_on_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert folder_of_fit(Path("runs"), "mine", tmp_path / "mine") == tmp_path / "mine"
+    assert folder_of_fit("mine", tmp_path / "mine") == tmp_path / "mine"
     with pytest.raises(InputError, match="goes on in its own folder, mine; leave --run_folder out"):
-        folder_of_fit(Path("runs"), "other", Path("mine"))
+        folder_of_fit("other", Path("mine"))
 
 
 def test_the_newest_run_is_used_and_a_better_one_is_named(tmp_path: Path) -> None:

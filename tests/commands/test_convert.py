@@ -106,7 +106,7 @@ def test_numbered_objects_stay_the_same_objects(
     assert len(np.unique(after)) == len(np.unique(before))
 
 
-def test_touching_outlines_of_several_classes_stay_apart(tmp_path: Path) -> None:
+def test_touching_outlines_of_several_classes_stay_apart() -> None:
     Path("c/images").mkdir(parents=True)
     Image.fromarray(np.zeros((4, 9, 3), np.uint8)).save("c/images/a.png")
     outlines = [(index, left) for index, left in ((1, 0), (1, 3), (2, 6))]

@@ -1,6 +1,7 @@
 """Batches as the model takes them, checks that the stage needs, and training that resumes at any batch."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,34 @@ def test_a_second_setup_reads_nothing_again(source_of: SourceOf) -> None:
     list(data.val_dataloader())  # decoded images were kept, as they fit into memory
     assert source.reads == before
     assert data.statistics() == statistics
+
+
+def test_a_second_setup_surveys_no_others_of_very_many(source_of: SourceOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segmentation.data.survey.SURVEYED", 3)
+    source = source_of(arrays(*range(20)))
+    data = data_of(source)
+    before, kept = list(source.reads), set(data.reader.kept)
+    assert len(data.records) == len(before) == 3
+    data.setup("fit")
+    assert source.reads == before
+    assert set(data.reader.kept) == kept
+    assert len(data.records) == 3
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(16, 6), (7, 2), (5, 5), (9, 4)])
+def test_every_training_image_is_seen_equally_often(source_of: SourceOf, count: int, batch_size: int) -> None:
+    """Draws that would be dropped at the end of an epoch take no place in a round of the images."""
+    data = data_of(
+        source_of(arrays(*range(count + 1))), folds=None, fold=None, val_fraction=1 / (count + 1), batch_size=batch_size
+    )
+    assert len(data.split["train"]) == count
+    loader = data.train_dataloader()
+    seen: Counter[str] = Counter()
+    for epoch in range(12):
+        loader.sampler.set_epoch(epoch)
+        seen.update(id for batch in loader for id in batch["id"])
+    assert len(seen) == count
+    assert max(seen.values()) - min(seen.values()) <= 1
 
 
 def test_what_does_not_fit_into_memory_is_read_when_drawn(source_of: SourceOf, monkeypatch: pytest.MonkeyPatch) -> None:

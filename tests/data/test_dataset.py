@@ -1,5 +1,6 @@
 """A draw depends on (seed, epoch, k) alone, whoever loads it; scoring counts every image once."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -186,6 +187,15 @@ def test_a_reader_refuses_what_does_not_fit(source_of: Callable[..., Any], image
     with pytest.raises(InputError) as caught:
         Reader(source)(source.samples()[0])
     assert told in str(caught.value)
+
+
+def test_a_process_that_is_not_forked_gets_no_copy_of_what_is_kept() -> None:
+    reader, sample = Reader(SOURCE), SOURCE.samples()[0]
+    reader.kept[sample.id] = np.zeros((512, 512, 1), np.uint8), np.zeros((512, 512), np.uint8)
+    there = pickle.loads(pickle.dumps(reader))
+    assert len(pickle.dumps(reader)) < 10_000
+    assert there(sample)[0].shape == SOURCE.read_image(sample).shape  # it reads for itself
+    assert sample.id in reader.kept
 
 
 def test_a_reader_takes_what_it_keeps_from_memory(source_of: Callable[..., Any]) -> None:

@@ -13,7 +13,8 @@ from segmentation.data.problems import Problem
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
 from segmentation.data.survey import Record
-from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
+from segmentation.evaluation.check_page import pictures, write_page
+from segmentation.evaluation.checked import Report, chosen, shares_of
 from segmentation.inference.classes import Classes
 
 CLASSES = Classes(("background", "lesion"))

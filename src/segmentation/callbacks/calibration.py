@@ -20,7 +20,6 @@ from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.inference import tiling
 from segmentation.inference.decision import Decision, class_mean, dice, iou
 from segmentation.metrics.em import true_segments, v_scores
-from segmentation.metrics.scores import Scores
 from segmentation.model.checkpoint import read_checkpoint
 from segmentation.model.module import Batch, SegmentationModule
 from segmentation.model.precision import autocast, usable_precision
@@ -113,8 +112,11 @@ def _choose(trainer: Trainer, module: SegmentationModule, data: SegmentationData
         free.remove("largest_hole")  # a closed gap is a small hole, and filling it merges what was parted
     if not free:
         return start
-    areas = [height * width for height, width in (data.records[key].size for key in data.split["val"])]
-    pairs = list(_pairs(module, _batches(trainer, module, data, every=ceil(sum(areas) / MOST_PIXELS))))
+    # of a large data set not every sample was surveyed
+    sizes = [data.records[key].size for key in data.split["val"] if key in data.records]
+    areas = [height * width for height, width in sizes]
+    pixels = sum(areas) / len(areas) * len(data.split["val"])
+    pairs = list(_pairs(module, _batches(trainer, module, data, every=ceil(pixels / MOST_PIXELS))))
 
     def score(decisions: Sequence[Decision]) -> NDArray[np.float64]:
         counts = torch.from_numpy(_counts(pairs, decisions, module)).to(module.device)
@@ -153,10 +155,7 @@ def _pairs(module: SegmentationModule, batches: Iterator[Batch]) -> Iterator[Pai
 
 def _scores(module: SegmentationModule, decision: Decision, batches: Iterator[Batch]) -> dict[str, float]:
     """What ``validate`` logs at a decision."""
-    settings = module.hparams
-    module.stage_scores = Scores(
-        module.classes, module.score_kinds, decision, settings["criterion"], settings["target_class"]
-    ).to(module.device)
+    module.stage_scores = module.scores_at(decision)
     for index, batch in enumerate(batches):
         module.validation_step(batch, index)
     _, values = module.stage_scores.compute()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmentation.callbacks.interrupt import StopRequest
+from segmentation.data.replacing import replaced
 from segmentation.errors import InputError
 from segmentation.metrics.direction import lower_is_better
 
@@ -150,16 +152,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: When the folder cannot be written or the disk is full; an earlier file stays.
         """
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with replaced(target) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
         except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-            temporary.unlink(missing_ok=True)
             reason = "no space left on the disk" if _disk_full(error, target) else str(error).splitlines()[0]
             raise InputError(
                 f"{target} cannot be written ({reason}); free space or set trainer.default_root_dir to another disk, "
@@ -171,7 +169,6 @@ def _disk_full(error: Exception, target: Path) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     try:
-        status = os.statvfs(target.parent)
+        return shutil.disk_usage(target.parent).free == 0
     except OSError:
         return False
-    return status.f_bavail == 0

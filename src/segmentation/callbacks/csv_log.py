@@ -51,7 +51,7 @@ class _AppendingWriter(ExperimentWriter):
         if path.is_file():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)  # a kill may have cut the last row short
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 self.metrics_keys = list(rows.fieldnames or [])
                 self._began -= max((float(row[SECONDS]) for row in rows if row.get(SECONDS)), default=0.0)

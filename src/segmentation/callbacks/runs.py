@@ -5,6 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count, takewhile
 from pathlib import Path
@@ -27,11 +28,10 @@ SCORES = "scores.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
 
 
-def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path:
-    """Where a ``fit`` writes: into the run that it goes on with, the folder that the user named, or a new one.
+def folder_of_fit(named: str | None, resumed: Path | None) -> Path | None:
+    """Where a ``fit`` writes: into the run that it goes on with, or the folder that the user named; else None.
 
     Args:
-        parent: ``runs/<config name>``.
         named: ``--run_folder``.
         resumed: The run of the checkpoint to go on from.
 
@@ -45,7 +45,7 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
             )
         return resumed
     if named is None:
-        return new_folder(parent)
+        return None
     folder = Path(named)
     inner = next(folder.glob(f"*/{FOLDER}"), None)
     if inner is not None and _is_first_process():  # --ckpt_path of this folder would no longer be the newest of them
@@ -62,17 +62,50 @@ def folder_of_fit(parent: Path, named: str | None, resumed: Path | None) -> Path
 
 
 def new_folder(parent: Path, prefix: str = "") -> Path:
-    """A folder name that does not exist yet, from the time.
-
-    The processes that Lightning starts for further devices get the first process's choice.
-    """
-    if _HANDED_ON in os.environ and not _is_first_process():
-        return Path(os.environ[_HANDED_ON])
+    """A folder name that does not exist yet, from the time."""
     stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-    folder = next(parent / name for name in names if not (parent / name).exists())
+    return next(parent / name for name in _numbered(stem) if not (parent / name).exists())
+
+
+@contextmanager
+def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
+    """A new folder named by the time, made at once, so that no other command can have it.
+
+    It is removed at the end when nothing was written into it. The processes that Lightning starts for further devices get
+    the first process's choice.
+
+    Raises:
+        InputError: When it cannot be made.
+    """
+    if not _is_first_process():
+        yield Path(os.environ[_HANDED_ON]) if _HANDED_ON in os.environ else new_folder(parent, prefix)
+        return
+    stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = next(parent / name for name in _numbered(stem) if _made(parent / name))
     os.environ[_HANDED_ON] = str(folder)
-    return folder
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+            parent.rmdir()
+            Path(ROOT).rmdir()
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    yield from (f"{stem}-{number}" for number in count(2))
+
+
+def _made(folder: Path) -> bool:
+    """Whether a folder is new."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return True
 
 
 def run_name(configs: list[str], source: str) -> str:
@@ -153,7 +186,7 @@ def told(checkpoints: list[Path], monitor: str) -> str:
 
 def _stored_score(run: Path, name: str) -> float | None:
     try:
-        score = json.loads((run / SCORES).read_text()).get(name)
+        score = json.loads((run / SCORES).read_text(encoding="utf-8")).get(name)
     except (OSError, ValueError, AttributeError):
         return None
     return score if isinstance(score, float) else None
@@ -162,7 +195,7 @@ def _stored_score(run: Path, name: str) -> float | None:
 def stored_split(run: Path) -> dict[str, list[str]] | None:
     """The split that a run trained on; None where its split.json is missing or damaged."""
     try:
-        stored = json.loads((run / SPLIT).read_text())
+        stored = json.loads((run / SPLIT).read_text(encoding="utf-8"))
         return {name: stored.get(name, []) for name in NAMES}
     except (OSError, ValueError, AttributeError):
         return None
@@ -198,10 +231,14 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"the run folder {folder} cannot be written ({error.strerror or error}); "
-            "set trainer.default_root_dir or run_folder to a folder that can"
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the run folder {folder} cannot be written ({error.strerror or error}); "
+        "set trainer.default_root_dir or run_folder to a folder that can"
+    )
 
 
 def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
@@ -232,7 +269,7 @@ class RunFolder(SaveConfigCallback):
         """Write, on rank 0 and in ``fit`` only."""
         if not trainer.is_global_zero or stage != "fit":
             return
-        next(path for path in _configs(self.folder) if not path.exists()).write_text(self.text)
+        next(path for path in _configs(self.folder) if not path.exists()).write_text(self.text, encoding="utf-8")
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
             write_split(self.folder / SPLIT, data.split, data.unused)
@@ -241,4 +278,4 @@ class RunFolder(SaveConfigCallback):
 
 
 def _is_first_process() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))

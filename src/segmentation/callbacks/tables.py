@@ -76,7 +76,7 @@ class ScoreTable(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / SCORES
         finite = {name: None if math.isnan(value) else value for name, value in scores.items()}
-        path.write_text(json.dumps({"scored": title} | finite, indent=1) + "\n")
+        path.write_text(json.dumps({"scored": title} | finite, indent=1) + "\n", encoding="utf-8")
         console.print(f"Scores: {path}", soft_wrap=True)
 
 

@@ -183,11 +183,12 @@ def _loaded(
 
 
 def _check_task(predictor: Predictor, scored: Scored, allow_seen: bool) -> None:
-    first = scored.predictor
-    ours, theirs = (f"{list(one.classes.names)} in {one.in_channels} channels" for one in (first, predictor))
-    if ours != theirs:
-        raise InputError(f"the files do not belong together: the first checkpoint knows {ours}, another {theirs}")
-    seen_samples(scored.digests, predictor.networks[0].description.trained_on, allow_seen)
+    ours, theirs = (one.networks[0].description for one in (scored.predictor, predictor))
+    if ours.task != theirs.task:
+        raise InputError(
+            f"the files do not belong together: the first checkpoint knows {ours.task}, another {theirs.task}"
+        )
+    seen_samples(scored.digests, theirs.trained_on, allow_seen)
 
 
 def _timed(loaded: Mapping[str, Predictor], size: int, batch: int, rounds: int) -> dict[str, Latency]:

@@ -8,7 +8,7 @@ import yaml
 from lightning import Trainer
 
 from segmentation.callbacks.loggers import quieten
-from segmentation.cli import SegmentationCLI
+from segmentation.cli import SegmentationCLI, accelerator_of
 from segmentation.commands.out import check_files
 from segmentation.errors import InputError
 from segmentation.typed import typed
@@ -78,6 +78,7 @@ class BuiltFit(SegmentationCLI):
         """The Trainer."""
         chosen = self._get(self.config_init, "trainer")
         kept = {name: chosen[name] for name in KEPT}
+        kept["accelerator"] = accelerator_of(chosen)
         return Trainer(**kept, precision=self._precision(chosen), **self.options)
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -1,6 +1,5 @@
 """``check``: what a data set holds, what is wrong with it, and the config that fits it, before anything is trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from json import dumps
 from pathlib import Path
@@ -27,12 +26,14 @@ from segmentation.data.crops import Pair
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError, Problem
-from segmentation.data.sample import Part, Sample
+from segmentation.data.sample import Sample
 from segmentation.data.source import Source, known_sources
+from segmentation.data.spreading import spread
 from segmentation.data.survey import SURVEYED, Record, survey
 from segmentation.errors import InputError
-from segmentation.evaluation.check_page import Report, chosen, pictures, shares_of, write_page
+from segmentation.evaluation.check_page import pictures, write_page
 from segmentation.evaluation.check_text import plain, to_json, to_text
+from segmentation.evaluation.checked import Report, chosen, shares_of
 from segmentation.typed import predicting, typed
 
 PAGE, CONFIG, REPORT = "check.html", "config.yaml", "report.json"
@@ -110,7 +111,7 @@ def _of_folder(root: Path, config: Path) -> tuple[Report, _Reading]:
     reading = _read(detected.source)
     single = "{class}" not in str(detected.arguments.get("masks"))  # else a mask's values are those of one class
     if detected.meaning is not None and single and len(reading.records) < len(reading.labelled):
-        detected, reading = _widened(root, detected, reading)
+        detected, reading = _widened(detected, reading)
     source, arguments = reading.source, detected.arguments
     reasons = {"source": detected.layout.seen} | _reasons(detected)
     report = Report(root.absolute().name, str(root), seen=_seen(detected), classes=source.classes)
@@ -197,7 +198,7 @@ def _read(source: Source) -> _Reading:
     except InputError as error:
         return _Reading(source, [], [Problem(str(error))])
     labelled, reader = reading.labelled, Reader(source)
-    compared = {sample.id for sample in labelled[:: max(1, -(-len(labelled) // COMPARED))]}
+    compared = {sample.id for sample in spread(labelled, COMPARED)}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("read", total=len(labelled))
@@ -214,7 +215,7 @@ def _read(source: Source) -> _Reading:
     return reading
 
 
-def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detected, _Reading]:
+def _widened(detected: Detected, reading: _Reading) -> tuple[Detected, _Reading]:
     """Once more with the values of the masks that failed, when these lead to another meaning."""
     known = {record.id for record in reading.records}
     failed = [part for sample in reading.labelled if sample.id not in known for part in sample.masks]
@@ -222,7 +223,7 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
     table = None if detected.layout.table is None else read_class_table(detected.layout.table)
     before = {} if detected.meaning is None else detected.meaning.arguments
     try:
-        seen = peek([*_spread(failed), *_spread(others)], 2 * PEEKED, table)
+        seen = peek([*spread(failed, PEEKED), *spread(others, PEEKED)], 2 * PEEKED, table)
         found = meaning(seen, table)
         arguments = {key: value for key, value in detected.arguments.items() if key not in before} | found.arguments
         if arguments == detected.arguments:
@@ -235,10 +236,6 @@ def _widened(root: Path, detected: Detected, reading: _Reading) -> tuple[Detecte
         return detected, reading
     reasons = {key: value for key, value in detected.reasons.items() if key not in before} | found.reasons
     return Detected(detected.layout, found, arguments, source, reasons), again
-
-
-def _spread(parts: Sequence[Part]) -> list[Part]:
-    return list(parts[:: max(1, -(-len(parts) // PEEKED))])
 
 
 def _built(config: Path) -> SegmentationDataModule:

@@ -21,6 +21,7 @@ from segmentation.data.configured import data_of
 from segmentation.data.outlining import CocoDocument, labelme_content
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import read_pixels
+from segmentation.data.replacing import replaced
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
 from segmentation.data.sources.coco import BACKGROUND
@@ -261,10 +262,8 @@ def _write_index(path: Path, mask: NDArray[np.uint8], classes: Classes) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _write_split(source: Source, samples: list[Sample], out: Path) -> list[str]:

@@ -66,7 +66,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         print(f"Stopped. The same command goes on: {command}", file=sys.stderr)
         return int(stop.code or 0)
     pooled = _pooled(out, folders, asked, command)
-    scores = over_folds([json.loads((folder / SCORES).read_text()) for folder in folders], pooled)
+    scores = over_folds([json.loads((folder / SCORES).read_text(encoding="utf-8")) for folder in folders], pooled)
     about = {
         "folds": count,
         "configs": asked.configs,

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from segmentation.commands.out import check_files
 from segmentation.data.inputs import find_jobs
+from segmentation.data.replacing import replaced
+from segmentation.data.spreading import spread
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.scored import Scored, scored_of
@@ -101,13 +103,8 @@ def export(
             "Quantizing; where 8 bits change too much, each layer is tried by itself, which takes minutes",
             soft_wrap=True,
         )
-    temporary = out.with_name(f".{out.name}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replaced(out) as temporary:
         written, parity = _written(module, temporary, precision, (calibration, tried), examples, console)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     _tell(console, out, module, written, parity)
 
 
@@ -142,12 +139,12 @@ def _scored(file: Path, config: Path | None) -> Scored:
 
 
 def _validation(scored: Scored) -> list[Example]:
-    samples = scored.data.samples(_spread(scored.ids, COMPARED))
+    samples = scored.data.samples(spread(scored.ids, COMPARED))
     return [Example(sample.id, *scored.data.reader(sample)) for sample in samples]
 
 
 def _training(scored: Scored) -> list[NDArray[Any]]:
-    samples = scored.data.samples(_spread(scored.data.split["train"], CALIBRATING))
+    samples = scored.data.samples(spread(scored.data.split["train"], CALIBRATING))
     return [scored.data.reader(sample)[0] for sample in samples]
 
 
@@ -157,7 +154,7 @@ def _raw(images: Path, out: Path, description: Description) -> list[Example]:
     jobs = [job.of_channels(channels, context) for job in find_jobs([str(images)], out.parent)]
     pages = [(job, number) for job in jobs for number in range(job.pages)]
     examples = []
-    for job, number in _spread(pages, COMPARED):
+    for job, number in spread(pages, COMPARED):
         part, pixels = job.part(number), job.read(number, channels, context)
         if pixels.shape[2] != channels:
             raise InputError(f"{part} has {pixels.shape[2]} channels, the checkpoint takes {channels}")
@@ -171,12 +168,6 @@ def _raw(images: Path, out: Path, description: Description) -> list[Example]:
 
 def _tiles(images: Sequence[NDArray[Any]], description: Description, count: int) -> list[NDArray[Any]]:
     return [tile_of(image, description, SIDE) for image in images[:count]]
-
-
-def _spread(items: Sequence[ItemT], count: int) -> list[ItemT]:
-    """At most this many, from the first to the last at equal steps."""
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
-    return [items[place] for place in places]
 
 
 def _tell(console: Console, out: Path, module: SegmentationModule, written: Exported, parity: Parity) -> None:

@@ -40,7 +40,7 @@ def train(trial: Trial, run: Path, fit: Sequence[str], monitor: str) -> float | 
     watch = _Watch(trial, run / "metrics.csv", monitor)
     [status] = run_all([Program(run.name, command, log, watch)], [None])
     if status == 0 and (run / SCORES).is_file():
-        score: float | None = json.loads((run / SCORES).read_text()).get(monitor.removeprefix("val/"))
+        score: float | None = json.loads((run / SCORES).read_text(encoding="utf-8")).get(monitor.removeprefix("val/"))
         if score is None:
             raise InputError(f"its {monitor} is undefined")
         return score
@@ -70,7 +70,7 @@ class _Watch:
     def _validations(self) -> list[tuple[int, float]]:
         if not self.metrics.is_file():
             return []
-        with self.metrics.open(newline="") as file:
+        with self.metrics.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row.get(self.monitor) and row.get("epoch")]
         return [(int(row["epoch"]), float(row[self.monitor])) for row in rows]
 

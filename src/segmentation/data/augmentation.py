@@ -135,7 +135,7 @@ def _load(path: str) -> Any:
     if not path.endswith((".yaml", ".yml")):
         raise InputError(f"data.augment is {path!r}; give a preset or a .yaml file" + nearest(path, list(PRESETS)))
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"data.augment: {path} cannot be read ({error})") from error
 

@@ -140,6 +140,7 @@ class SegmentationDataModule(LightningDataModule):
         self.reader = Reader(source)
         self.maps: Maps = {}  # the module sets those of its loss
         self.records: dict[str, Record] = {}
+        self._surveyed: set[str] = set()  # ids that were offered to the survey, which reads some of very many
         self._samples: dict[str, Sample] = {}
         self._unlabelled: list[Sample] = []
         self._split: splits.Split | None = None
@@ -212,11 +213,12 @@ class SegmentationDataModule(LightningDataModule):
                 + ("train and val" if stage == "fit" else "val" if stage == "validate" else "test or val")
             )
         ids = [sample_id for list_ in lists for sample_id in list_]
-        new = [self._samples[sample_id] for sample_id in ids if sample_id not in self.records]
+        new = [self._samples[sample_id] for sample_id in ids if sample_id not in self._surveyed]
         records, problems = survey(self.reader, new, memory=free_memory() // 4)
         if problems:
             raise DataError(problems, [self._samples[record.id] for record in records])
         self.records |= {record.id: record for record in records}
+        self._surveyed |= {sample.id for sample in new}
         if stage == "fit":
             self._check_training()
             if self.unlabelled and not self._unlabelled:
@@ -313,7 +315,10 @@ class SegmentationDataModule(LightningDataModule):
         return tuple(k for k in range(len(self.source.classes)) if k not in unsought)
 
     def _draws(self) -> int:
-        return self.samples_per_epoch or len(self.split["train"]) + len(self._unlabelled)
+        """Draws in an epoch over all processes: whole batches, as what is dropped would be missing from a round of the samples."""
+        draws = self.samples_per_epoch or len(self.split["train"]) + len(self._unlabelled)
+        step = self.batch_size * (1 if self.trainer is None else self.trainer.world_size)
+        return draws // step * step or draws
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Whole validation images."""

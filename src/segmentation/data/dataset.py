@@ -50,6 +50,10 @@ class Reader:
         self.intensity = intensity
         self.kept: dict[str, Pair] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: a loader process that is not forked would get a copy of it all."""
+        return vars(self) | {"kept": {}}
+
     def __call__(self, sample: Sample) -> Pair:
         """Image (H, W, C) uint8 or float32 and mask (H, W) uint8.
 

@@ -22,7 +22,7 @@ def free_memory(system: Path = Path("/")) -> int:
 
 def _of_machine(system: Path) -> int:
     try:
-        lines = dict(line.split(":", 1) for line in (system / "proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in (system / "proc/meminfo").read_text(encoding="utf-8").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         pass
@@ -35,7 +35,7 @@ def _of_machine(system: Path) -> int:
 def _of_groups(system: Path) -> Iterator[int]:
     """What each control group of this process has left: the limits of containers and of jobs on a cluster."""
     try:
-        groups = [line.split(":", 2) for line in (system / "proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return
     for _, controllers, path in groups:
@@ -54,8 +54,12 @@ def _of_groups(system: Path) -> Iterator[int]:
 
 def _of_group(group: Path, limit: str, used: str, cached: str) -> Iterator[int]:
     try:
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        yield int((group / limit).read_text()) - int((group / used).read_text()) + int(stat.get(cached, 0))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
+        yield (
+            int((group / limit).read_text(encoding="utf-8"))
+            - int((group / used).read_text(encoding="utf-8"))
+            + int(stat.get(cached, 0))
+        )
     except (OSError, ValueError):  # of another version, or "max"
         return
 

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.inference.edges import edges
+
 OBJECTS = "objects"
 """Every number is class 1."""
 
@@ -25,12 +27,4 @@ def touching(values: NDArray[Any]) -> NDArray[np.bool_]:
     Args:
         values: (H, W) numbers of objects, 0 = none.
     """
-    beside = np.zeros(values.shape, np.bool_)
-    for first, second, here, there in (
-        (values[1:], values[:-1], beside[1:], beside[:-1]),
-        (values[:, 1:], values[:, :-1], beside[:, 1:], beside[:, :-1]),
-    ):
-        differ = (first != second) & (first != 0) & (second != 0)
-        here |= differ
-        there |= differ
-    return beside
+    return edges(values, values != 0)

@@ -127,7 +127,7 @@ def read_split(path: Path, samples: Sequence[Sample]) -> Split:
             samples that are not under ``unused``, or has a group in two lists.
     """
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         unknown = [name for name in list(stored) if name not in (*NAMES, UNUSED)]
         if unknown:
             raise ValueError(f"unknown lists {', '.join(unknown)}")
@@ -160,7 +160,7 @@ def write_split(path: Path, split_: Split, unused_: Sequence[str] = ()) -> None:
         unused_: Labelled samples in none of them; named in the file when there are any.
     """
     lists = split_ | ({UNUSED: list(unused_)} if unused_ else {})
-    path.write_text(json.dumps(lists, indent=1) + "\n")
+    path.write_text(json.dumps(lists, indent=1) + "\n", encoding="utf-8")
 
 
 def _check_known(lists: Split, samples: Sequence[Sample], path: Path | str = OWN) -> None:

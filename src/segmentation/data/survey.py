@@ -14,6 +14,7 @@ from segmentation.data.digest import digest
 from segmentation.data.problems import DataError, FileError, Problem, grouped
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
+from segmentation.data.spreading import spread
 from segmentation.data.unknown_values import UnknownValuesError, unknown_values
 from segmentation.errors import InputError
 
@@ -58,6 +59,12 @@ class Record:
     lowest: tuple[float, ...] = ()
     highest: tuple[float, ...] = ()
 
+    @property
+    def deviation(self) -> float:
+        """The largest standard deviation of the channels of the image."""
+        variance = self.squares / self.pixels - (self.sums / self.pixels) ** 2
+        return float(np.sqrt(max(0.0, float(variance.max()))))
+
 
 def survey(
     reader: Reader,
@@ -78,7 +85,7 @@ def survey(
         sizes that differ, mask values outside the classes, mixed pixel types. A fault of many files is
         one problem.
     """
-    chosen = _spread(samples)
+    chosen = spread(samples, SURVEYED)
     records: list[Record] = []
     errors: list[InputError] = []
     keep = len(chosen) == len(samples)
@@ -201,9 +208,3 @@ def _mixed_types(records: Sequence[Record]) -> list[Problem]:
     if len(dtypes) <= 1:
         return []
     return [Problem(f"images of different pixel types: {dtypes}", cure="convert them to one type")]
-
-
-def _spread(samples: Sequence[Sample]) -> list[Sample]:
-    if len(samples) <= SURVEYED:
-        return list(samples)
-    return [samples[index] for index in np.linspace(0, len(samples) - 1, SURVEYED).round().astype(int)]

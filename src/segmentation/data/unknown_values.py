@@ -27,7 +27,6 @@ class UnknownValuesError(FileError):
             _cure(values, sorted(found), unknown),
         )
         self.part, self.values, self.found = part, values, found
-        self.counts = {values.written(value): found[value] for value in unknown}
         self.unknown = tuple(unknown)
 
     def __reduce__(self) -> tuple[type[FileError], tuple[str, str, str]]:  # a loader process sends the text

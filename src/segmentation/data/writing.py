@@ -5,7 +5,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.data.placement import Placement
+from segmentation.data.replacing import replaced
 from segmentation.errors import InputError
 from segmentation.inference.classes import Color
 
@@ -62,7 +63,7 @@ class Png:
         if self.palette:
             picture.putpalette(np.asarray(self.palette, np.uint8).tobytes())
         options: dict[str, Any] = {} if self.placement.dpi is None else {"dpi": self.placement.dpi}
-        with _replaced(self.path) as temporary:
+        with _refused(self.path), replaced(self.path) as temporary:
             picture.save(temporary, format="PNG", **options)
 
 
@@ -153,7 +154,7 @@ class Tiff:
         if self.placement.resolution is not None:
             across, down, unit = self.placement.resolution
             options |= {"resolution": (across, down), "resolutionunit": unit}
-        with _replaced(self.path) as temporary:
+        with _refused(self.path), replaced(self.path) as temporary:
             tifffile.imwrite(
                 temporary,
                 self._segments(narrow),
@@ -201,25 +202,11 @@ class Table:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             with (
-                _replaced(self.path) as temporary,
+                _refused(self.path),
+                replaced(self.path) as temporary,
                 temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
             ):
                 csv.writer(file).writerows(self.rows)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes ``path`` when all is written."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _refused(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
 
 
 @contextmanager

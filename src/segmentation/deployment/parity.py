@@ -112,7 +112,7 @@ def check(
     content, stored = metadata.read(path)
     before, after = _checkpoint(module), _file(path)
     session = onnxruntime.InferenceSession(content, _quiet(), providers=["CPUExecutionProvider"])
-    scores = _scores(module), _scores(module)
+    scores = module.scores_at(module.decision), module.scores_at(module.decision)
     views = []
     for example in examples:
         for kind, part in views_of(example.image.shape[:2]).items():
@@ -193,11 +193,6 @@ def _view(name: str, kind: str, expected: NDArray[np.float32], found: NDArray[np
         place=(int(row), int(column)),
         differing=float(differing.mean()),
     )
-
-
-def _scores(module: SegmentationModule) -> Scores:
-    settings = module.hparams
-    return Scores(module.classes, module.score_kinds, module.decision, settings["criterion"], settings["target_class"])
 
 
 def _add(scores: Scores, probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:

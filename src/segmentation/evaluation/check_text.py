@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segmentation.data.problems import Problem
-from segmentation.evaluation.check_page import Report
+from segmentation.evaluation.checked import Report
 from segmentation.evaluation.html import percent
 
 

@@ -139,8 +139,7 @@ def _em(
     """V_Rand and V_Info at the thresholds of the challenge, and of the labels."""
     if not cell.any():
         return np.full((len(em_scores.THRESHOLDS) + 1, 2), np.nan)
-    swept = em_scores.sweep(probability, cell, em_scores.THRESHOLDS)
-    return np.vstack([swept, em_scores.v_scores(em_scores.true_segments(cell), labels == 1)])
+    return em_scores.slice_scores(probability, cell, labels == 1)
 
 
 def _connected(

@@ -66,6 +66,12 @@ class Description:
     context: int = 0
 
     @property
+    def task(self) -> str:
+        """Classes and input of the network in words; networks that differ in them do not belong together."""
+        pages = f" of {2 * self.context + 1} pages" if self.context else ""
+        return f"{list(self.classes.names)} in {self.in_channels} channels{pages}"
+
+    @property
     def application(self) -> Application:
         """How the network is applied to whole images.
 
@@ -156,13 +162,8 @@ class Predictor:
         described = [network.description for network in self.networks]
         first = described[0]
         for other in described:
-            ours, theirs = (
-                f"{list(one.classes.names)} in {one.in_channels} channels"
-                + (f" of {2 * one.context + 1} pages" if one.context else "")
-                for one in (first, other)
-            )
-            if ours != theirs:
-                raise InputError(f"the networks do not belong together: {ours} and {theirs}")
+            if other.task != first.task:
+                raise InputError(f"the networks do not belong together: {first.task} and {other.task}")
         decisions = [description.decision for description in described]
         self.decision = Decision(
             fmean(decision.threshold for decision in decisions),

@@ -151,10 +151,8 @@ class _SegmentScore(Metric):
         maps = probabilities.detach().float().cpu().numpy()
         for planes, cell in zip(maps, (mask == 1).cpu().numpy(), strict=True):
             if cell.any():
-                scores = sweep(planes[1], cell, THRESHOLDS)
-                if self.decision is not None:
-                    decided = v_scores(true_segments(cell), self.decision.labels(planes) == 1)
-                    scores = np.vstack([scores, decided])
+                decided = None if self.decision is None else self.decision.labels(planes) == 1
+                scores = slice_scores(planes[1], cell, decided)
                 self.sums += torch.from_numpy(scores).to(self.sums.device)
                 self.count += 1
 
@@ -230,6 +228,23 @@ class VInfo(_SegmentScore):
     """
 
     _column = 1
+
+
+def slice_scores(
+    probability: NDArray[np.floating[Any]], cell: NDArray[np.bool_], labels: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """V_Rand and V_Info of one slice at the thresholds of the challenge, and of labels.
+
+    Args:
+        probability: (H, W) of cell.
+        cell: (H, W) true cell pixels, at least one.
+        labels: (H, W) predicted cell pixels; None for the thresholds alone.
+
+    Returns:
+        (11, 2), with labels (12, 2), which are the last row.
+    """
+    swept = sweep(probability, cell, THRESHOLDS)
+    return swept if labels is None else np.vstack([swept, v_scores(true_segments(cell), labels)])
 
 
 def sweep(

@@ -289,11 +289,11 @@ class SegmentationModule(LightningModule):
         """New scores; in ``fit`` they choose the threshold of two classes, pixel by pixel, unless the user gave one."""
         fits = self.trainer.state.fn == "fit"
         chooses = fits and self.classes.binary and self.hparams["threshold"] is None
-        self._new_scores(None if chooses else Decision(**self._decided()) if fits else self.decision)
+        self.stage_scores = self.scores_at(None if chooses else Decision(**self._decided()) if fits else self.decision)
 
     def on_test_epoch_start(self) -> None:
         """New scores at the stored decision."""
-        self._new_scores(self.decision)
+        self.stage_scores = self.scores_at(self.decision)
 
     def validation_step(self, batch: Batch, _batch_index: int) -> dict[str, Tensor]:
         """Score a batch of whole images; returns their probabilities."""
@@ -402,11 +402,11 @@ class SegmentationModule(LightningModule):
         weights = self.loss.class_weights
         return weights.tolist() if self.hparams["class_weights"] == "auto" and weights is not None else None
 
-    def _new_scores(self, decision: Decision | None) -> None:
+    def scores_at(self, decision: Decision | None) -> Scores:
+        """Empty scores of this task at a decision; None for those that choose it."""
         settings = self.hparams
-        self.stage_scores = Scores(
-            self.classes, self.score_kinds, decision, settings["criterion"], settings["target_class"]
-        ).to(self.device)
+        scores = Scores(self.classes, self.score_kinds, decision, settings["criterion"], settings["target_class"])
+        return scores.to(self.device)
 
     def _labels_at_half(self, logits: Tensor) -> Tensor:
         return (logits[:, 0] > 0).long() if self.classes.binary else logits.argmax(1)

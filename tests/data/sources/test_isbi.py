@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from segmentation.data import download
 from segmentation.data.sources import isbi
 from segmentation.data.sources.isbi import ARCHIVE, IsbiSource
 from segmentation.errors import InputError
@@ -55,7 +56,7 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     }
     monkeypatch.setattr(isbi, "SHAPE", (30, 32, 32))
     monkeypatch.setattr(isbi, "DIGESTS", {name: hashlib.sha256(stack).hexdigest() for name, stack in made.items()})
-    monkeypatch.setattr(isbi, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
     return made
 
 
@@ -256,14 +257,14 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(
     tmp_path: Path, stacks: dict[str, np.ndarray], server: Server
 ) -> None:
     server.content = packed(stacks)
-    server.cuts = [100] * isbi.ATTEMPTS
+    server.cuts = [100] * download.ATTEMPTS
     source = IsbiSource(tmp_path)
     message = refusal(source)
-    assert f"cut {isbi.ATTEMPTS} times" in message
+    assert f"cut {download.ATTEMPTS} times" in message
     assert left(tmp_path) == [f".{ARCHIVE}.part"]
     source.prepare()
     assert_reads(source, stacks)
-    assert server.asked[-1] == f"bytes={100 * isbi.ATTEMPTS}-"
+    assert server.asked[-1] == f"bytes={100 * download.ATTEMPTS}-"
 
 
 def test_a_leftover_that_is_longer_than_the_file_is_dropped(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from segmentation.data.checking.listing import spread
+from segmentation.data.spreading import spread
 from segmentation.data.words import role
 
 Affix = tuple[str, str]

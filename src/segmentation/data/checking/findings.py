@@ -230,7 +230,7 @@ def _all_ignored(records: Sequence[Record], files: Files) -> list[Problem]:
 
 def _constant(records: Sequence[Record], files: Files) -> list[Problem]:
     ranges = {dtype: _range(records, dtype) for dtype in {record.dtype for record in records}}
-    flat = [files[record.id] for record in records if _deviation(record) < CONSTANT * ranges[record.dtype]]
+    flat = [files[record.id] for record in records if record.deviation < CONSTANT * ranges[record.dtype]]
     return _told(
         f"the image shows next to nothing (its deviation is below {CONSTANT:.0%} of the range)",
         flat,
@@ -278,12 +278,6 @@ def _told(fault: str, files: Sequence[str], cure: str) -> list[Problem]:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _deviation(record: Record) -> float:
-    """The largest standard deviation of the image's channels."""
-    variance = record.squares / record.pixels - (record.sums / record.pixels) ** 2
-    return float(np.sqrt(max(0.0, float(variance.max()))))
 
 
 def _range(records: Sequence[Record], dtype: str) -> float:

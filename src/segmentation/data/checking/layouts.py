@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segmentation.data.checking.listing import Listing, is_below, join, list_files, shown, spread
+from segmentation.data.checking.listing import Listing, is_below, join, list_files, shown
 from segmentation.data.checking.named_layouts import find_named
 from segmentation.data.checking.pairs import Pair, find_pairs
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.pairing import Pattern
 from segmentation.data.reading import TIFF_SUFFIXES
+from segmentation.data.spreading import spread
 from segmentation.data.words import VIEW_WORDS, role, says, tokens
 from segmentation.errors import InputError
 

@@ -9,6 +9,7 @@ import numpy as np
 from segmentation.data.masks import LOSSY_SUFFIXES
 from segmentation.data.reading import is_image, pages, read_values
 from segmentation.data.sample import Part
+from segmentation.data.spreading import spread
 from segmentation.data.walking import walk
 from segmentation.errors import InputError
 
@@ -85,13 +86,6 @@ def list_files(root: Path) -> Listing:
         if count > LIMIT:
             break
     return listing
-
-
-def spread(files: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` of them, evenly spread."""
-    if len(files) <= count:
-        return list(files)
-    return [files[index * (len(files) - 1) // max(count - 1, 1)] for index in range(count)]
 
 
 def join(folder: str, name: str) -> str:

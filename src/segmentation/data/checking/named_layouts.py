@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segmentation.data.checking.listing import Listing, is_below, join, shown, spread
+from segmentation.data.checking.listing import Listing, is_below, join, shown
+from segmentation.data.spreading import spread
 from segmentation.data.words import split_template
 
 _WHOLE = 16 * 2**20

@@ -6,8 +6,9 @@ from itertools import combinations, permutations
 from pathlib import PurePosixPath
 
 from segmentation.data.checking.affixes import Affix, Match, add, match, match_within
-from segmentation.data.checking.listing import Listing, Look, join, spread
+from segmentation.data.checking.listing import Listing, Look, join
 from segmentation.data.pairing import composed
+from segmentation.data.spreading import spread
 from segmentation.data.words import OBJECT_WORDS, VIEW_WORDS, role, says, split_template, split_word
 
 _OWN_FOLDERS = 12
@@ -44,7 +45,6 @@ class Pair:
         masks: A pattern.
         image_files: Those that have a mask, below the root; of several channels the first.
         mask_files: Theirs, in the same order; of several classes the first.
-        lone_images: Images of the same pattern without a mask.
         classes: With a mask file for each class, the names in ``{class}``.
         lists: Train, val or test, when ``{split}`` is in the patterns.
         rank: Smaller is likelier to be what the masks of the images are.
@@ -55,7 +55,6 @@ class Pair:
     masks: str
     image_files: tuple[str, ...]
     mask_files: tuple[str, ...]
-    lone_images: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     rank: tuple[int, ...] = ()
@@ -128,7 +127,7 @@ def _between(listing: Listing, images: Group, masks: Group) -> list[Pair]:
     if shared:
         return []
     look = listing.typical(list(masks.files.values()))
-    if mask_role != "mask" and not _told_by_content(listing, images, masks, look):
+    if mask_role != "mask" and not _told_by_content(listing, images, look):
         return []
     named = _one_mask_a_class(listing, images, masks) if mask_role == "mask" else None
     if named is not None:
@@ -167,7 +166,7 @@ def _last_role(parts: Sequence[str]) -> str | None:
     return next((said for part in reversed(parts) if (said := role(part))), None)
 
 
-def _told_by_content(listing: Listing, images: Group, masks: Group, look: Look | None) -> bool:
+def _told_by_content(listing: Listing, images: Group, look: Look | None) -> bool:
     other = listing.typical(list(images.files.values()))
     return look is not None and other is not None and look.mask_like and look.distinct * 2 < other.distinct
 
@@ -221,7 +220,7 @@ def _within(listing: Listing, group: Group) -> list[Pair]:
             continue
         a, b = Group(group.folder, suffixes[images], images), Group(group.folder, suffixes[masks], masks)
         look = listing.typical(list(b.files.values()))
-        if look is not None and not look.lossy and _told_by_content(listing, a, b, look):
+        if look is not None and not look.lossy and _told_by_content(listing, a, look):
             pairs.append(_pair(listing, a, b, Match((("", ""),), ("", ""), frozenset(both))))
     return pairs
 
@@ -243,23 +242,16 @@ def _pair(listing: Listing, images: Group, masks: Group, found: Match) -> Pair:
         ]
     else:
         mask_files = [masks.files[add(stem, affix)] for stem in stems]
-    lone = sorted(set(images.files.values()) - set(image_files)) if len(found.images) == 1 else []
     return Pair(
         tuple(_pattern(images, each) for each in found.images),
         _pattern(masks, affix),
         tuple(image_files),
         tuple(mask_files),
-        tuple(file for file in lone if _fits(file, images, found.images[0])),
         found.classes,
         (),
         _rank(listing, masks, affix, mask_files),
         _split_distance(images.folder, masks.folder) * 10 + _differing(images.folder, masks.folder),
     )
-
-
-def _fits(file: str, group: Group, affix: Affix) -> bool:
-    name = PurePosixPath(file).stem
-    return name.startswith(affix[0]) and name.endswith(affix[1])
 
 
 def _pattern(group: Group, affix: Affix) -> str:
@@ -303,7 +295,6 @@ def _merged(pairs: Sequence[Pair]) -> list[Pair]:
                 patterns[-1],
                 tuple(file for part in ordered for file in part.image_files),
                 tuple(file for part in ordered for file in part.mask_files),
-                tuple(file for part in ordered for file in part.lone_images),
                 tuple(sorted({name for part in ordered for name in part.classes})),
                 tuple(name for name in ("train", "val", "test") if name in parts),
                 max(part.rank for part in ordered),

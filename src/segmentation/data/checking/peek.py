@@ -14,6 +14,7 @@ from segmentation.data.class_tables import ClassTable
 from segmentation.data.masks import LOSSY_SUFFIXES
 from segmentation.data.reading import read_values
 from segmentation.data.sample import Part
+from segmentation.data.spreading import spread
 from segmentation.errors import InputError
 
 Value = int | float | tuple[int, ...]
@@ -73,11 +74,10 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
         most: Read at most so many; those that cannot be read are passed over.
         table: The classes as a file names them, if there is one.
     """
-    chosen = [parts[at * (len(parts) - 1) // max(most - 1, 1)] for at in range(most)] if len(parts) > most else parts
     counts: dict[Part, Counter[Value]] = {}
     flat: list[Part] = []
     whole, dtypes, lossy, fused = [], set(), False, 0
-    for part in chosen:
+    for part in spread(parts, most):
         try:
             stored = read_values(part)
         except (InputError, OSError):

@@ -1,24 +1,19 @@
 """The ISBI 2012 challenge: membranes in electron microscopy of neural tissue."""
 
 import hashlib
-import http.client
 import shutil
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from segmentation.data.download import DownloadError, download
 from segmentation.data.masks import MaskRule
 from segmentation.data.reading import unreadable
 from segmentation.data.sample import Part, Sample
@@ -38,10 +33,6 @@ DIGESTS = {
 }
 STACKS = ("test-labels", "test-volume", "train-labels", "train-volume")  # the needed ones last: see _unpack
 NEEDED = ("train-volume", "train-labels")
-
-TIMEOUT = 30.0  # seconds without a byte
-ATTEMPTS = 5  # for a connection that is cut; one that cannot be made is not tried again
-PAUSE = 1.0  # seconds before the second attempt
 
 
 class IsbiSource(Source):
@@ -137,8 +128,8 @@ class IsbiSource(Source):
         with _disk(self.root):
             self.archive.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _download(URL, self.archive)
-            except _DownloadError as error:
+                download(URL, self.archive)
+            except DownloadError as error:
                 raise self._missing(f"downloading {URL} failed: {error}") from error
             try:
                 _unpack(self.archive, self.root)
@@ -223,73 +214,6 @@ def _unpack(archive: Path, root: Path) -> None:
 
 def _is_stack(member: str) -> bool:
     return any(Path(member).name == f"{name}.tif" for name in STACKS)
-
-
-class _DownloadError(Exception):
-    """The server does not give the file; what came so far stays for the next try."""
-
-
-class _CutError(Exception):
-    """The connection ended before the file did."""
-
-
-def _download(url: str, target: Path) -> None:
-    """Fetch a file under a temporary name, from where an earlier try ended, and move it into its place."""
-    part = target.with_name(f".{target.name}.part")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(target.name, total=None)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                _receive(url, part, progress, task)
-                break
-            except _CutError as error:
-                if attempt == ATTEMPTS:
-                    raise _DownloadError(f"the connection was cut {ATTEMPTS} times ({error})") from error
-                time.sleep(PAUSE * attempt)
-    part.replace(target)
-
-
-def _receive(url: str, part: Path, progress: Progress, task: Any) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "segmentation", **({"Range": f"bytes={have}-"} if have else {})}
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # what is here is no beginning of what is there
-            part.unlink()
-            raise _CutError("the file on the server has changed") from error
-        raise _DownloadError(f"the server answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise _DownloadError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status == 206 and not resumed:
-            part.unlink()
-            raise _CutError("the server resumes at another place")
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else have + int(length)
-        progress.update(task, total=total, completed=have)
-        with part.open("ab" if resumed else "wb") as file:
-            for block in _blocks(response):
-                file.write(block)
-                have += len(block)
-                progress.update(task, completed=have)
-    if total is not None and have < total:
-        raise _CutError(f"{have} of {total} bytes came")
-
-
-def _blocks(response: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        try:
-            block = response.read(1 << 16)
-        except (OSError, http.client.HTTPException) as error:
-            raise _CutError(str(error) or type(error).__name__) from error
-        if not block:
-            return
-        yield block
 
 
 @contextmanager

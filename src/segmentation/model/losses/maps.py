@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, find_objects
 from skimage.measure import label
 from skimage.morphology import skeletonize
+
+from segmentation.metrics.boundary import distances
 
 
 def unet_weights(
@@ -52,7 +53,7 @@ def two_nearest(labels: NDArray[np.integer[Any]], reach: float) -> tuple[NDArray
         if box is None:  # a number that no pixel has
             continue
         around = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-        distance = _distance_to(labels[around] == number)
+        distance = distances(labels[around] == number)
         near, far = nearest[around], second[around]
         np.minimum(far, np.maximum(near, distance), out=far)
         np.minimum(near, distance, out=near)
@@ -99,15 +100,6 @@ def signed_distances(
     planes = np.zeros((len(indices), *mask.shape), np.float32)
     for plane, index in zip(planes, indices, strict=True):
         inside, outside = (mask == index) & counted, (mask != index) & counted
-        plane[outside] = _distance_to(inside)[outside] - 0.5
-        plane[inside] = 0.5 - _distance_to(outside)[inside]
+        plane[outside] = distances(inside)[outside] - 0.5
+        plane[inside] = 0.5 - distances(outside)[inside]
     return (np.clip(planes, -reach, reach) / reach).astype(np.float32)
-
-
-def _distance_to(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Of every pixel to the nearest of some, (H, W); infinite where there is none."""
-    if not pixels.any():
-        return np.full(pixels.shape, np.inf, np.float32)
-    # several times as fast as scipy; its last bit is not the same in every call, but all are roots of whole numbers
-    distances = cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.sqrt(np.rint(distances.astype(np.float64) ** 2)).astype(np.float32)
