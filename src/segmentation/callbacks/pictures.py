@@ -33,7 +33,7 @@ class Pictures(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._kept: list[tuple[str, NDArray[Any], NDArray[np.uint8], NDArray[np.float32]]] = []
+        self._kept: list[tuple[str, NDArray[Any], NDArray[np.uint8], NDArray[Any]]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the first augmented pairs of the run."""
@@ -56,13 +56,13 @@ class Pictures(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Keep the first images."""
-        self._keep(trainer, outputs, batch)
+        self._keep(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Keep the first images."""
-        self._keep(trainer, outputs, batch)
+        self._keep(trainer, pl_module, outputs, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them, at the decision that this validation chose."""
@@ -75,14 +75,18 @@ class Pictures(Callback):
         """Draw them."""
         self._draw(trainer, pl_module, "test")
 
-    def _keep(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
+    def _keep(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
+        assert isinstance(module, SegmentationModule)
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         for place in range(min(len(batch["id"]), ROWS - len(self._kept))):
             if batch["id"][place]:
                 image = _channels_last(batch["image"][place].cpu().numpy())
                 mask = batch["mask"][place].cpu().numpy().astype(np.uint8)
-                self._kept.append((batch["id"][place], image, mask, outputs["probabilities"][place].cpu().numpy()))
+                answer = outputs["probabilities"][place].cpu().numpy()
+                if not module.classes.binary:  # only the threshold of two classes is chosen at the end
+                    answer = module.decision.labels(answer)
+                self._kept.append((batch["id"][place], image, mask, answer))
 
     def _draw(self, trainer: Trainer, module: LightningModule, name: str) -> bool:
         assert isinstance(module, SegmentationModule)
@@ -91,8 +95,8 @@ class Pictures(Callback):
             return False
         classes = module.classes
         samples = [
-            (key, image, mask, module.decision.labels(probabilities).astype(np.uint8))
-            for key, image, mask, probabilities in kept
+            (key, image, mask, (module.decision.labels(answer) if classes.binary else answer).astype(np.uint8))
+            for key, image, mask, answer in kept
         ]
         rows = [
             (key, [to_rgb(image), classes.paint(mask), classes.paint(labels), error_map(image, mask, labels, classes)])
