@@ -119,6 +119,14 @@ def test_an_image_is_found_beside_its_file(tmp_path: Path, stated: str) -> None:
     assert sample.images[0].path == tmp_path / "a.png"
 
 
+def test_an_image_is_found_in_the_other_spelling_of_an_umlaut(tmp_path: Path) -> None:
+    """labelme on Linux writes one character, a Mac stores two."""
+    write(tmp_path, "a", square("cell", 0, 0, 2), image="z\u00e4hne.png")
+    (tmp_path / "a.png").rename(tmp_path / "za\u0308hne.png")
+    (sample,) = LabelmeSource(tmp_path).samples()
+    assert sample.images[0].path.name == "za\u0308hne.png"
+
+
 def test_one_message_names_all_that_is_wrong(tmp_path: Path) -> None:
     write(tmp_path, "line", shape("a", [[0, 0], [3, 3]], "line"), shape("a", [[0, 0], [3, 3]]))
     write(tmp_path, "embedded", imageData="iVBOR")

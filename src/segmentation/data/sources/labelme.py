@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.data.numbered import touching
-from segmentation.data.pairing import natural
+from segmentation.data.pairing import composed, natural
 from segmentation.data.polygons import FARTHEST, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import is_image, read_pixels
@@ -218,9 +218,12 @@ def _image(file: Path, stored: dict[str, Any]) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    beside = sorted(path for path in file.parent.glob("*") if path.stem == file.stem and is_image(path))
-    if len(beside) == 1:
-        return beside[0]
+    # by other spellings of umlauts, and by the name of the file
+    images = sorted(path for path in file.parent.glob("*") if is_image(path))
+    for part, wanted in (("name", Path(stated).name), ("stem", file.stem)):
+        beside = [path for path in images if composed(getattr(path, part)) == composed(wanted)]
+        if len(beside) == 1:
+            return beside[0]
     if stored.get("imageData"):
         raise FileError(
             file,
