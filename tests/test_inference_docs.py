@@ -25,8 +25,9 @@ def _checkpoint() -> None:
     module.intensity = Intensity("uint8")
     checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
     module.on_save_checkpoint(checkpoint)
-    (RUN / "checkpoints").mkdir(parents=True)
-    torch.save(checkpoint, RUN / "checkpoints/best.ckpt")
+    for run in (RUN, RUN.with_name(f"{RUN.name}1"), RUN.with_name(f"{RUN.name}2")):  # TIME, TIME1 and TIME2
+        (run / "checkpoints").mkdir(parents=True)
+        torch.save(checkpoint, run / "checkpoints/best.ckpt")
 
 
 @pytest.mark.usefixtures("_checkpoint")
