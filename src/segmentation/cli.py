@@ -272,7 +272,7 @@ class SegmentationCLI(LightningCLI):
                 raise InputError(f"trainer.{name} is {trainer[name]}; give 1 or more")
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError, TypeError) as error:
+        except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"the arguments of trainer: {str(error).splitlines()[0]}") from error
 
     def before_fit(self) -> None:
