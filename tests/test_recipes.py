@@ -164,7 +164,7 @@ def test_a_recipe_runs_as_it_is_written(name: str, run: Run) -> None:
     assert {part: len(split[part]) for part in counts} == counts
     scores = json.loads(next(folder.glob("test-*/scores.json")).read_text())
     assert 0 <= scores["iou"] <= 1
-    assert ("selected_on_these_data" in scores) == (name not in ("isic", "camvid"))  # those have a test list
+    assert ("selected_on_these_data" in scores) == (name not in ("isic", "camvid"))  # those have a test set
     inputs = {path.stem for path in Path(typed[2][1]).rglob("*.*")}
     assert {path.stem for path in Path(f"predictions/{name}/labels").rglob("*.png")} == inputs != set()
 

@@ -371,7 +371,7 @@ class SegmentationCLI(LightningCLI):
             notes["seen_samples"] = len(seen)
         if stage == "test" and self.datamodule.tests_on_validation:
             rank_zero_info(
-                "There is no test list, so the validation samples are scored. The checkpoint was selected on these data; "
+                "There is no test set, so the validation samples are scored. The checkpoint was selected on these data; "
                 "data.test_fraction sets samples apart for the test when a model is trained."
             )
             notes["selected_on_these_data"] = 1

@@ -94,7 +94,7 @@ def test_a_copy_in_another_list_is_a_warning(squares: Path, run: Callable[..., i
         (squares / part).rmdir()
     assert run("check", "--root", squares) == 0
     (warning,) = report()["warnings"]  # type: ignore[misc]
-    assert "in several lists" in warning["fault"]
+    assert "in several sets" in warning["fault"]
     assert warning["files"] == [f"{squares}/train/images/00.png (train) = {squares}/val/images/99.png (val)"]
 
 

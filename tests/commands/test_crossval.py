@@ -181,7 +181,7 @@ def test_a_data_set_with_its_own_val_list_has_no_folds(
     patterns = ("--data.source.images", "{split}/images", "--data.source.masks", "{split}/masks")
     assert run("crossval", *source, *patterns, "--folds", 3) == 1
     message = capsys.readouterr().err
-    assert "its own val list of 2 samples" in message and "fit --data.split_file FILE --run_folder" in message
+    assert "its own validation set of 2 samples" in message and "fit --data.split_file FILE --run_folder" in message
     assert trained == [] and not Path("runs").exists()
 
 

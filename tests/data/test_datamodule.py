@@ -243,7 +243,7 @@ def test_fit_says_how_many_samples_are_in_no_list(source_of: SourceOf, monkeypat
     told: list[str] = []
     monkeypatch.setattr("segmentation.data.datamodule.rank_zero_info", told.append)
     data_of(source_of(arrays(*range(6)), lists={"train": ["s0"], "val": ["s5"]}), folds=None, fold=None)
-    assert told[0].startswith("Data: 1 train, 1 val, 0 test, 4 in no list; training pixels: ")
+    assert told[0].startswith("Data: 1 train, 1 val, 0 test, 4 in none of them; training pixels: ")
 
 
 def with_lesions(*holders: int, count: int = 20) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_lists_of_the_data_set_win_over_fractions() -> None:
 
 def test_folds_that_the_data_sets_own_list_would_leave_without_effect_are_refused() -> None:
     told = refusal(samples_of(8), {"val": ids([1, 2])}, folds=4, fold=0)
-    assert "data.folds is 4, but the data set brings its own val list of 2 samples, which would be used" in told
+    assert "data.folds is 4, but the data set brings its own validation set of 2 samples, which would be used" in told
     assert "leave data.folds and data.fold out, or give the split you want as data.split_file" in told
 
 
@@ -183,7 +183,7 @@ def test_masks_are_read_only_where_a_stratified_split_is_drawn() -> None:
 
 def test_lists_that_share_a_group_are_refused_naming_it() -> None:
     told = refusal(samples_of(9, group_size=3), {"val": ids([0, 1]), "test": ids([2])})
-    assert "the data set's own lists: the group 'patient 0' is in val and in test" in told
+    assert "the data set's own training, validation and test sets: the group 'patient 0' is in val and in test" in told
 
 
 def test_a_group_that_a_list_splits_off_trains_no_more() -> None:
@@ -263,8 +263,8 @@ def test_a_split_file_that_forgets_samples_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_split(path, samples_of(8))
     assert str(caught.value) == (
-        f"data.split_file {path}: 5 labelled samples are in no list, such as s03, s04, s05; "
-        'add them to a list or to "unused", or remove data.split_file'
+        f"data.split_file {path}: 5 labelled samples are in none of the sets, such as s03, s04, s05; "
+        'add them to a set or to "unused", or remove data.split_file'
     )
 
 

@@ -273,7 +273,9 @@ def _write_split(source: Source, samples: list[Sample], out: Path) -> list[str]:
     lists = {name: [id for id in ids if id in labelled] for name, ids in own.items()}
     if not lists.get("train") or not lists.get("val"):
         if own:
-            print("The data set's own lists lack train or val and were not written.")
+            print(
+                "The data set has sets of its own, but not both a training and a validation set; they were not written."
+            )
         return []
     write_split(out / SPLIT, {"train": lists["train"], "val": lists["val"], "test": lists.get("test", [])})
     return ["--data.split_file", str(out / SPLIT)]

@@ -71,7 +71,7 @@ def _split(asked: FitArguments, count: int, fold: int) -> Split:
     lists = data.source.lists() or {}
     if "val" in lists:
         raise InputError(
-            f"crossval deals the samples to folds itself, but this data set brings its own val list of "
+            f"crossval deals the samples to folds itself, but this data set brings its own validation set of "
             f"{len(lists['val'])} samples. Train on its lists with fit, or name a source without lists (FolderSource with "
             "images and masks). For splits of your own, run fit --data.split_file FILE --run_folder OUT/fold0 and so on: "
             "predict and report take OUT as they take the folder of crossval"

@@ -49,7 +49,7 @@ def report(
         ckpt_path: A checkpoint of fit, a run folder (its best), a folder of runs such as runs/isbi (its newest run), or
             a folder of crossval (each fold's best on the samples that it did not train on, pooled).
         config: What the data are; the config.yaml of the run by default.
-        split: train, val or test; by default test where there is a test list, else val.
+        split: train, val or test; by default test where there is a test set, else val.
         out: New folder; report-SPLIT-TIME in the run by default.
         worst: How many of the worst images are shown.
         tolerance: Of the surface Dice, in pixels: outlines that are no further apart agree.

@@ -43,7 +43,7 @@ class SegmentationDataModule(LightningDataModule):
         folds: Number of parts for cross-validation.
         fold: Which part validates, from 0.
         val_fraction: Share of the samples that validates when there are no folds.
-        test_fraction: Share of the samples that tests when the source has no test list.
+        test_fraction: Share of the samples that tests when the source has no test set.
         split_kind: contiguous, random or stratified (by class content, which reads every mask once); null
             for contiguous folds and random fractions.
         group: What belongs together and never straddles a split: a regular expression searched in the
@@ -192,7 +192,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def tests_on_validation(self) -> bool:
-        """Whether there is no test list, so that ``test`` scores the samples that chose the checkpoint."""
+        """Whether there is no test set, so that ``test`` scores the samples that chose the checkpoint."""
         return not self.split["test"]
 
     def prepare_data(self) -> None:
@@ -399,7 +399,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def _announce(self) -> None:
         split = self.split
-        unused = f", {len(self.unused)} in no list" if self.unused else ""
+        unused = f", {len(self.unused)} in none of them" if self.unused else ""
         unused += f", {len(self._unlabelled)} without masks" if self._unlabelled else ""
         pixels = self.class_pixels()
         shares = ", ".join(

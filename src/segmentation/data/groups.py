@@ -63,7 +63,7 @@ def check_together(lists: Lists, samples: Sequence[Sample], file: Path | str) ->
             if group is not None and first.setdefault(group, name) != name:
                 raise InputError(
                     f"{file}: the group {group!r} is in {first[group]} and in {name}, so that scores would be of "
-                    "images like those trained on; keep a group in one list, or correct data.group"
+                    "images like those trained on; keep a group in one set, or correct data.group"
                 )
 
 

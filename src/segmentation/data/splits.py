@@ -24,7 +24,7 @@ Kind = Literal["contiguous", "random", "stratified"]
 ClassPixels = Callable[[Sequence[Sample]], NDArray[np.int64]]
 """Labelled samples -> (N, K) pixels of each class in each."""
 
-OWN = "the data set's own lists"
+OWN = "the data set's own training, validation and test sets"
 NAMES = ("train", "val", "test")
 UNUSED = "unused"
 """In a split file: the labelled samples that are meant to be in no list."""
@@ -59,7 +59,7 @@ def split(
         folds: Number of parts.
         fold: Which part validates, from 0.
         val_fraction: Share that validates when there are no folds; 0..1.
-        test_fraction: Share that tests when the data set has no test list; 0..1.
+        test_fraction: Share that tests when the data set has no test set; 0..1.
         kind: How parts and shares are drawn; None for contiguous folds and random shares.
         class_pixels: Counts the classes, called once and only for ``stratified``.
 
@@ -75,7 +75,7 @@ def split(
     check_together(dealt, labelled, OWN)
     if "val" in dealt and folds is not None:
         raise InputError(
-            f"data.folds is {folds}, but the data set brings its own val list of {len(dealt['val'])} samples, which "
+            f"data.folds is {folds}, but the data set brings its own validation set of {len(dealt['val'])} samples, which "
             "would be used; leave data.folds and data.fold out, or give the split you want as data.split_file"
         )
     taken = set(dealt.get("val", ())) | set(dealt.get("test", ()))
@@ -143,8 +143,8 @@ def read_split(path: Path, samples: Sequence[Sample]) -> Split:
     left_out = [sample_id for sample_id in unused(lists, labelled) if sample_id not in meant]
     if left_out:
         raise InputError(
-            f"data.split_file {path}: {len(left_out)} labelled samples are in no list, such as "
-            f'{", ".join(left_out[:3])}; add them to a list or to "{UNUSED}", or remove data.split_file'
+            f"data.split_file {path}: {len(left_out)} labelled samples are in none of the sets, such as "
+            f'{", ".join(left_out[:3])}; add them to a set or to "{UNUSED}", or remove data.split_file'
         )
     result = {name: lists[name] for name in NAMES}
     check_together(result, labelled, path)

@@ -94,7 +94,7 @@ def scored_of(
     Args:
         ckpt_path: A ``.ckpt`` file or a folder, as for ``checkpoints_of``; of a folder of ``crossval`` each fold's best
             checkpoint is scored on the samples that it did not train on.
-        split: The list; None for the test list where there is one, else the validation list.
+        split: The set; None for the test set where there is one, else the validation set.
         config: What the data are; None for the config.yaml of the run.
         device: ``cpu``, ``cuda``, ...; None for a GPU where there is one.
         allow_seen: Score samples that the checkpoint was trained on.

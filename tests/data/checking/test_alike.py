@@ -1,4 +1,4 @@
-"""Images of different lists that look alike are told, and strangers are not."""
+"""Images of different sets that look alike are told, and strangers are not."""
 
 from pathlib import Path
 

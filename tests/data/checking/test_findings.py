@@ -65,7 +65,7 @@ def test_nothing_is_told_of_data_in_order() -> None:
 def test_a_copy_in_another_list_is_a_leak_and_names_both_with_their_lists() -> None:
     records = [record("a", digest="x"), record("b"), record("c", digest="x")]
     faults = told(records, {"train": ["a", "b"], "val": ["c"]})
-    assert found(faults, "in several lists") == ("images/a.png (train) = images/c.png (val)",)
+    assert found(faults, "in several sets") == ("images/a.png (train) = images/c.png (val)",)
     assert not any("more than once" in fault for fault in faults)
 
 

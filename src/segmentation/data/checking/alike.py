@@ -1,4 +1,4 @@
-"""Images of different lists that look alike: frames of a film, slices of a stack, one picture saved twice."""
+"""Images of different sets that look alike: frames of a film, slices of a stack, one picture saved twice."""
 
 from collections.abc import Mapping
 
@@ -59,9 +59,9 @@ def alike(thumbnails: Mapping[str, Thumbnail], split: Split | None, files: Mappi
         return []
     return [
         Problem(
-            "two images of different lists are nearly the same, so that the score is better than it will be on new images",
+            "two images of different sets are nearly the same, so that the score is better than it will be on new images",
             tuple(pairs),
-            "keep both in one list (data.group, data.split_file)",
+            "keep both in one set (data.group, data.split_file)",
         )
     ]
 

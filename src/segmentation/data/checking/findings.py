@@ -167,9 +167,9 @@ def _copies(records: Sequence[Record], lists: Mapping[str, str], files: Files) -
             contradictions.append(text)
     return [
         *_told(
-            "the same image is in several lists, so that the score is better than it will be on new images",
+            "the same image is in several sets, so that the score is better than it will be on new images",
             leaks,
-            "keep one of the copies, or both in one list (data.group, data.split_file)",
+            "keep one of the copies, or both in one set (data.group, data.split_file)",
         ),
         *_told("copies of one image have different masks", contradictions, "keep the copy whose mask is right"),
         *_told("the same image is there more than once", doubles, "remove the copies, or let them count double"),
@@ -194,7 +194,7 @@ def _absent(records: Sequence[Record], classes: Classes, lists: Mapping[str, str
         found.append(
             Problem(
                 f"none of the {len(listed)} {name} samples holds {_quoted(missing)}: {effect[name]}",
-                cure="set data.split_kind: stratified, or name the samples of each list in data.split_file",
+                cure="set data.split_kind: stratified, or name the samples of each set in data.split_file",
             )
         )
     if name == "train" and unseen:

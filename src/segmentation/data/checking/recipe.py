@@ -173,7 +173,7 @@ def flow(value: Any) -> str:
 
 
 def mixed(samples: Sequence[Sample], split: Split) -> list[Problem]:
-    """A warning where images of one prefix, such as ``patient3_07``, are in several lists: few groups are not kept together.
+    """A warning where images of one prefix, such as ``patient3_07``, are in several sets: few groups are not kept together.
 
     Args:
         samples: Of the source.
@@ -189,7 +189,7 @@ def mixed(samples: Sequence[Sample], split: Split) -> list[Problem]:
         Problem(
             f"the images of {', '.join(prefixes)} are spread over train, val and test: if these are patients or scenes, "
             "the score is better than it will be on new ones",
-            cure=f"if they are, keep each in one list: fit --data.group '{NUMBERED}'{test}",
+            cure=f"if they are, keep each in one set: fit --data.group '{NUMBERED}'{test}",
         )
     ]
 
@@ -217,7 +217,7 @@ def _split(labelled: Sequence[Sample], lists: Lists | None, classes: Classes, fa
     ]
     if rare:
         shown = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-        reason = f"few images hold {shown}: by chance a list could have none"
+        reason = f"few images hold {shown}: by chance a set could have none"
         chosen.append(Choice("data.split_kind", "stratified", reason))
     chosen.append(Choice("data.val_fraction", 0.2, f"of {pool} labelled samples; they choose the best checkpoint"))
     held = 0.0

@@ -41,7 +41,7 @@ class IsbiSource(Source):
     512x512 grey slices of 4 x 4 x 50 nm; Arganda-Carreras et al. 2015, doi 10.3389/fnana.2015.00142.
     The three TIFF stacks of the official archive are read from ``root``, else the archive itself, else
     it is fetched. The pixels are checked against known digests. With ``test-labels.tif`` beside them the
-    30 test slices are the test list, which no published digest covers.
+    30 test slices are the test set, which no published digest covers.
 
     Args:
         root: Folder of the stacks or of the archive, or the archive, which is unpacked into a folder of

@@ -28,7 +28,7 @@ def warnings(
     splits = [report.split for report in reports]
     if len(set(splits)) > 1:
         told = ", ".join(f"{name} on {split}" for name, split in zip(names, splits, strict=True))
-        yield f"the reports score different lists ({told}): report all of them on the same --split"
+        yield f"the reports score different sets ({told}): report all of them on the same --split"
     for mark, meaning in (
         (SEEN, "scored on samples that it was trained on: its scores say nothing about new images"),
         (SELECTED, "the checkpoint was selected on the images that it is scored on, which flatters it"),

@@ -106,7 +106,7 @@ def _data(scored: Sequence[Scored]) -> Facts:
     kept = [path for path in own if path.is_file()]
     facts = {
         "source": type(first.data.source).__name__ + (f", {root}" if root else ""),
-        "samples": f"{count}, the {first.split} list"
+        "samples": f"{count}, the {first.split} set"
         + (f" of each of {len(scored)} folds" if len(scored) > 1 else "")
         + f" ({', '.join(f'{len(ids)} {name}' for name, ids in first.data.split.items())})",
         "classes": ", ".join(first.predictor.classes.names),
