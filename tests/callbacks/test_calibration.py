@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segmentation.callbacks import calibration
 from segmentation.callbacks.calibration import choose_sizes, sizes_for
 from segmentation.data.sources.synthetic import SyntheticSource
 from segmentation.inference.decision import Decision
@@ -85,6 +86,33 @@ def test_the_sizes_that_are_tried_grow_with_the_image() -> None:
 
 def by_table(table: dict[tuple[int, int], float]) -> Callable[[Sequence[Decision]], np.ndarray]:
     return lambda decisions: np.array([table[one.smallest_object, one.largest_hole] for one in decisions])
+
+
+def test_a_size_of_one_pixel_is_not_tried() -> None:
+    """No object is smaller, so that it would be 0 again."""
+    assert sizes_for(2**15)[:2] == [0, 4]
+    assert 1 not in sizes_for(2**13)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "batches"), [(1.0, 2**26, 5), (2, 2**26, 2), (0.5, 2**26, 2), (1.0, 4096 * 2, 2)]
+)
+def test_so_many_validation_images_choose(
+    tiny_fit: Fit, monkeypatch: pytest.MonkeyPatch, limit: float, most: int, batches: int
+) -> None:
+    """Those that were scored, and of very many every second, third, ..."""
+    counted: list[int] = []
+    pairs = calibration._pairs
+
+    def counting(module: object, given: Iterable[object]) -> Iterator[object]:
+        batches = list(given)
+        counted.append(len(batches))
+        return pairs(module, iter(batches))
+
+    monkeypatch.setattr(calibration, "_pairs", counting)
+    monkeypatch.setattr(calibration, "MOST_PIXELS", most)
+    tiny_fit("--data.source.slices", 10, "--data.folds", 2, "--data.fold", 1, "--trainer.limit_val_batches", limit)
+    assert counted == [batches]
 
 
 def test_objects_are_chosen_first_and_holes_at_that_by_hand() -> None:

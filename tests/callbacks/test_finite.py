@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from segmentation.callbacks.finite import StopOnNonFiniteLoss
+from segmentation.errors import InputError
 from segmentation.model.losses.loss import Loss
 from segmentation.model.module import SegmentationModule
 
@@ -54,3 +57,20 @@ def test_a_nan_loss_stops_and_names_the_samples(
     assert len(set(message.split("samples: ")[1].split(". No")[0].split(", "))) <= (2 if every == 1 else 4)
     steps = [torch.load(path, weights_only=True)["global_step"] for path in Path("runs").rglob("*.ckpt")]
     assert steps == ([2] if every == 1 else [])
+
+
+def test_the_flag_is_read_in_time_and_once_set_stays() -> None:
+    """Not in every step, since each reading waits for the device."""
+    stop = StopOnNonFiniteLoss()
+    trainer: Any = SimpleNamespace(log_every_n_steps=3)
+
+    def step(place: int, loss: float) -> None:
+        stop.on_train_batch_end(trainer, None, {"loss": torch.tensor(loss)}, {"id": ["a", f"b{place}"]}, place)
+
+    for place in range(3):
+        step(place, 1.0)  # read and forgotten
+    step(3, float("inf"))
+    step(4, 1.0)
+    with pytest.raises(InputError, match="one of these samples: a, b3, b4, b5") as caught:
+        step(5, 1.0)
+    assert "b2" not in str(caught.value)

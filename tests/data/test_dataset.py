@@ -81,6 +81,13 @@ def test_every_sample_is_drawn_equally_often() -> None:
     assert len({tuple(ids) for ids in rounds}) > 1  # in another order each time
 
 
+def test_the_order_of_the_samples_is_that_of_the_seed() -> None:
+    orders = {
+        tuple(draws_of(seed=seed, draws=6, crop=8, augment="none")[0, k]["id"] for k in range(6)) for seed in range(4)
+    }
+    assert len(orders) > 1
+
+
 def test_an_item_holds_the_crop_as_stored() -> None:
     item = draws_of(crop=None, augment="none")[0, 0]
     sample = next(sample for sample in SOURCE.samples() if sample.id == item["id"])

@@ -4,13 +4,17 @@ import pytest
 
 from segmentation.metrics.direction import is_loss, lower_is_better
 
+FATES = ("missed", "merged", "split", "spurious")
+
 
 @pytest.mark.parametrize("score", ["val/loss", "train/loss", "loss", "val/distillation_loss", "val/loss_dice"])
 def test_less_of_a_loss_is_better(score: str) -> None:
     assert is_loss(score) and lower_is_better(score)
 
 
-@pytest.mark.parametrize("score", ["hd95", "hd95/cell", "val/hd95", "ece", "test/ece", "objects_missed"])
+@pytest.mark.parametrize(
+    "score", ["hd95", "hd95/cell", "val/hd95", "ece", "test/ece", *(f"objects_{fate}" for fate in FATES)]
+)
 def test_less_of_a_distance_or_an_error_is_better_and_it_is_no_loss(score: str) -> None:
     assert lower_is_better(score) and not is_loss(score)
 

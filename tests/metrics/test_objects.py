@@ -55,6 +55,17 @@ def test_half_is_not_enough_to_be_found() -> None:
     assert match(rows("1111"), rows("111.")) == ObjectCounts(true=1, predicted=1, found=1)
 
 
+def test_half_of_two_objects_merges_nothing_and_half_of_a_piece_is_no_piece() -> None:
+    # the predicted object covers exactly half of each of both
+    assert match(rows("1111.2222"), rows("..33333..")) == ObjectCounts(true=2, predicted=1, missed=2, spurious=1)
+    assert match(rows("1111.2222"), rows(".3333333.")) == ObjectCounts(true=2, predicted=1, merged=2)
+    # both pieces lie with exactly half of their pixels outside of it
+    assert match(rows("....1111...."), rows("..3333......")).split == 0
+    assert match(rows("...11111111..."), rows("33333344444444")).split == 0
+    assert match(rows("..11111111.."), rows("3333.....444")).missed == 1
+    assert match(rows("1111111111"), rows("111..22222")).found == 0
+
+
 def test_one_piece_of_many_is_a_miss_and_two_pieces_of_less_than_half_too() -> None:
     assert match(rows("11111111"), rows("11......")).missed == 1
     assert match(rows("11111111"), rows("11..33..")) == ObjectCounts(true=1, predicted=2, missed=1, spurious=2)

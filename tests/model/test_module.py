@@ -1,0 +1,104 @@
+"""The module by itself: probabilities and losses at the edges of float32, steps of a schedule, scores of images."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segmentation.inference.intensity import Intensity
+from segmentation.metrics.scores import Scores
+from segmentation.model.module import SegmentationModule
+
+TINY = "tu-test_resnet.r160_in1k"
+
+
+def module_of(classes: int = 2, **arguments: Any) -> SegmentationModule:
+    torch.manual_seed(0)
+    names = [f"class {k}" for k in range(classes)]
+    return SegmentationModule({"names": names}, 1, **{"encoder": TINY} | arguments).eval()
+
+
+@pytest.mark.parametrize("size", [17.0, 30.0, 80.0])
+def test_neither_probability_of_a_sure_pixel_is_lost(size: float) -> None:
+    """1 - sigmoid is 0 from a logit of 17 on, and the log of that is no loss."""
+    logits = torch.tensor([size, -size]).view(1, 1, 1, 2)
+    probabilities = module_of().probabilities(logits)
+    small = np.exp(-np.float64(size))
+    np.testing.assert_allclose(probabilities[0, :, 0].numpy(), [[small, 1], [1, small]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_loss_of_a_validation_is_finite_where_a_probability_is_0(classes: int) -> None:
+    module = module_of(classes)
+    module.predict_tile = lambda image: torch.eye(classes)[0].view(1, -1, 1, 1).expand(1, -1, *image.shape[-2:])
+    module.stage_scores = module.scores_at(module.decision)
+    mask = torch.full((1, 8, 8), 1)
+    module.validation_step({"image": torch.zeros(1, 1, 8, 8), "mask": mask, "id": ["a"], "maps": {}}, 0)
+    _, values = module.stage_scores.compute()
+    assert np.isfinite(values["loss"])
+    assert values["loss"] > 10  # all of it is wrong, and the model is sure
+
+
+def test_each_image_of_a_batch_is_scored_with_maps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``unet`` weighs pixels by the gaps between objects, which are not those of the next image."""
+    module = module_of(loss={"unet": 1})
+    masks = torch.zeros(2, 32, 32, dtype=torch.long)
+    masks[0, 4:28, 4:15] = masks[0, 4:28, 16:28] = masks[1, 10:12, 10:12] = 1
+    maps = {
+        name: torch.stack([torch.from_numpy(of(mask.numpy().astype(np.uint8))) for mask in masks])
+        for name, of in module.loss.maps.items()
+    }
+    assert maps
+    images = torch.rand(2, 1, 32, 32) * 255
+    losses: list[torch.Tensor] = []
+    monkeypatch.setattr(Scores, "update", lambda _self, _probabilities, _mask, loss: losses.append(loss))
+
+    def evaluated(places: slice) -> torch.Tensor:
+        module.stage_scores = module.scores_at(module.decision)
+        chosen = {name: planes[places] for name, planes in maps.items()}
+        batch = {"image": images[places], "mask": masks[places], "id": ["a", "b"][places], "maps": chosen}
+        with torch.no_grad():
+            module.validation_step(batch, 0)
+        return losses.pop()
+
+    together, first, second = evaluated(slice(0, 2)), evaluated(slice(0, 1)), evaluated(slice(1, 2))
+    torch.testing.assert_close(together, torch.cat([first, second]))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, 30),  # 3 epochs of 10 batches
+        ({"accumulate_grad_batches": 4}, 9),  # the last step of an epoch is of 2 batches
+        ({"max_steps": 7}, 7),
+        ({"max_steps": 70}, 30),
+        ({"limit_train_batches": 4}, 12),
+        ({"limit_train_batches": 40}, 30),
+        ({"limit_train_batches": 0.5}, 15),
+        ({"max_epochs": -1, "max_steps": 7}, 7),
+        ({"max_epochs": None, "max_steps": -1}, float("inf")),
+    ],
+)
+def test_a_schedule_is_as_long_as_the_run(options: dict[str, Any], steps: float) -> None:
+    trainer = {"limit_train_batches": 1.0, "max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1} | options
+    module = module_of()
+    module._trainer = SimpleNamespace(**trainer, datamodule=SimpleNamespace(batches_per_epoch=lambda: 10))
+    assert module._total_steps() == steps
+
+
+def test_a_constant_channel_is_divided_by_1() -> None:
+    module = module_of()
+    data = SimpleNamespace(
+        statistics=lambda: ([7.0], [0.0]),
+        intensity=Intensity("uint8"),
+        source=SimpleNamespace(context=0),
+        trained_on=dict,
+    )
+    strategy = SimpleNamespace(broadcast=lambda value: value)
+    module._trainer = SimpleNamespace(strategy=strategy, datamodule=data, precision="32-true")
+    module.setup("fit")
+    assert (module.mean.item(), module.std.item()) == (7.0, 1.0)
+    assert torch.isfinite(module(torch.full((1, 1, 8, 8), 7, dtype=torch.uint8))).all()
