@@ -560,7 +560,7 @@ def test_one_or_several_checkpoints(binary: StubPredictor, arguments: list[str],
 def test_how_the_network_is_applied_reaches_it(binary: StubPredictor) -> None:
     draw("a.png")
     options = ["--tile", "512", "--overlap", "0.5", "--tta", "d4", "--tta_scales", "0.75", "1", "1.25"]
-    options += ["--smallest_object", "0", "--largest_hole", "9"]
+    options += ["--smallest_object", "0", "--largest_hole", "9", "--agglomeration", "0.6"]
     assert main(["predict", "a.png", "--ckpt_path", "a.ckpt", *options]) == 0
     applied = {
         "smallest_object": 0,
@@ -569,8 +569,22 @@ def test_how_the_network_is_applied_reaches_it(binary: StubPredictor) -> None:
         "overlap": 0.5,
         "tta": "d4",
         "tta_scales": [0.75, 1.0, 1.25],
+        "agglomeration": 0.6,
     }
     assert binary.loads == [(["a.ckpt"], None, applied)]
+
+
+def test_an_overlay_shows_the_page_itself_and_not_its_neighbours(binary: StubPredictor) -> None:
+    binary.in_channels, binary.context = 3, 1
+    stack = np.stack([np.full((6, 8), 40 * page, np.uint8) for page in range(4)])
+    draw("stack.tif", stack)
+    predict(["stack.tif"], ckpt_path="best.ckpt", write="overlay")
+    shown = tifffile.imread("predictions/overlay/stack.tif")
+    assert shown.shape == (4, 6, 8, 3)
+    # the labels are of one class throughout, so that brightness tells the pages apart
+    brightness = shown.astype(float).mean((1, 2, 3))
+    assert (np.diff(brightness) > 10).all()
+    np.testing.assert_allclose(np.diff(brightness), np.diff(brightness)[0], atol=2)
 
 
 def test_the_pages_of_a_stack_ask_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
