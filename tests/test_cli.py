@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from segmentation import cli
 from segmentation.model.predictor import load_module
 
 Run = Callable[..., int]
@@ -296,3 +297,27 @@ def test_a_saved_config_does_not_point_its_loggers_to_the_run(tiny_fit: Fit) -> 
     logger = yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["logger"]
     assert logger["init_args"]["save_dir"] == "."  # run again, it logs into its own folder
     assert list(folder.rglob("events.out.tfevents.*"))
+
+
+def test_steps_are_seeded_by_the_seed_of_the_data(
+    run: Run, synthetic: tuple[object, ...], quick: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, made = [], cli.StepSeed
+
+    def noted(seed: int) -> cli.StepSeed:
+        seeds.append(seed)
+        return made(seed)
+
+    monkeypatch.setattr(cli, "StepSeed", noted)
+    args = ("fit", *synthetic, *quick, "--trainer.max_epochs", 1, "--seed_everything", 3)
+    assert run(*args) == run(*args, "--data.seed", 5) == 0
+    assert seeds == [3, 5]
+
+
+def test_every_epoch_is_logged_however_short(
+    run: Run, synthetic: tuple[object, ...], quick: tuple[object, ...]
+) -> None:
+    """Lightning logs every 50th step, and an epoch here has two."""
+    at = quick.index("--trainer.log_every_n_steps")
+    assert run("fit", *synthetic, *quick[:at], *quick[at + 2 :], "--run_folder", "run") == 0
+    assert {row["epoch"] for row in metrics(Path("run")) if row.get("train/loss")} == {"0", "1"}

@@ -1,5 +1,6 @@
 """The table of commands is fast, and a wrong command or input is one line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import segmentation
+from segmentation import __main__
 from segmentation import __main__ as entry
 from segmentation.__main__ import FUNCTION_COMMANDS, TRAINER_COMMANDS, main
 from segmentation.errors import InputError
@@ -224,3 +226,15 @@ def test_what_is_not_the_functions_own_is_handed_on(args: list[str], expected: t
     entry.call(repeated, args)
     (called,) = NOTED
     assert called == expected
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_and_a_full_quota_are_named(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_args: list[str]) -> int:
+        raise OSError(number, "full", "out/a.png")
+
+    monkeypatch.setattr(__main__, "_run", full)
+    assert __main__.main(["predict"]) == 1
+    assert capsys.readouterr().err == "error: no space left on the disk (out/a.png); free some\n"

@@ -1,9 +1,19 @@
 """The picture sheets: what is drawn where, in which colour."""
 
-import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segmentation.callbacks import pictures
 from segmentation.callbacks.pictures import class_legend, error_map, sheet
 from segmentation.inference.classes import Classes, hatching
+from segmentation.inference.decision import Decision
+from segmentation.model.module import SegmentationModule
 
 
 def test_the_error_map_tells_the_two_errors_apart_and_leaves_ignored_pixels() -> None:
@@ -60,3 +70,55 @@ def test_a_long_legend_stands_in_columns_below_the_pictures() -> None:
     assert drawn.shape[0] < 22 + 320 + 22 + 20 * 22 / 4
     tops = {int(np.argwhere((drawn == color).all(-1))[0, 0]) for color in colors}
     assert all((drawn == color).all(-1).sum() == 13 * 13 for color in colors) and 1 < len(tops) < 5
+
+
+def test_the_best_picture_is_of_the_best_validation_and_shows_its_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    improved = iter([True, False])
+    checkpoints = SimpleNamespace(improved=lambda _: next(improved))
+    monkeypatch.setattr(pictures.Checkpoints, "of", lambda _: checkpoints)
+    drawn: list[Any] = []
+
+    def sheet(_titles: object, rows: Any, _legend: object) -> np.ndarray:
+        drawn.append(rows)
+        return np.full((4, 4, 3), len(drawn), np.uint8)
+
+    monkeypatch.setattr(pictures, "sheet", sheet)
+    module = SegmentationModule({"names": ["membrane", "cell"]}, 1, encoder="tu-test_resnet.r160_in1k")
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True, sanity_checking=False, loggers=[], state=SimpleNamespace(fn="fit")
+    )
+    watch, cell = pictures.Pictures(tmp_path), torch.full((2, 1, 8, 8), 0.6)
+    for threshold in (0.7, 0.2):
+        module.decision = Decision(threshold)
+        for number in range(5):
+            batch = {
+                "id": [f"{number}a", "" if number == 1 else f"{number}b"],  # a filler is no image
+                "image": torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
+                "mask": torch.ones(2, 8, 8, dtype=torch.long),
+            }
+            watch.on_validation_batch_end(
+                trainer, module, {"probabilities": torch.cat([1 - cell, cell], 1)}, batch, number
+            )
+        watch.on_validation_end(trainer, module)
+    shades = [int(np.array(Image.open(tmp_path / f"{name}.png")).max()) for name in ("best", "validation")]
+    assert shades == [1, 2]
+    for rows, predicted in zip(drawn, (0, 255), strict=True):
+        assert [key for key, _ in rows] == ["0a", "0b", "1a", "2a", "2b", "3a"]
+        _, truth, prediction, _ = rows[0][1]
+        assert (truth == 255).all()
+        assert (prediction == predicted).all()
+
+
+def test_the_sanity_check_is_not_drawn(tmp_path: Path) -> None:
+    watch, module = (
+        pictures.Pictures(tmp_path),
+        SegmentationModule({"names": ["a", "b"]}, 1, encoder="tu-test_resnet.r160_in1k"),
+    )
+    trainer: Any = SimpleNamespace(is_global_zero=True, sanity_checking=True)
+    batch = {"id": ["a"], "image": torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "mask": torch.ones(1, 8, 8).long()}
+    watch.on_validation_batch_end(trainer, module, {"probabilities": torch.full((1, 2, 8, 8), 0.5)}, batch, 0)
+    trainer.sanity_checking = False
+    watch.on_test_end(trainer, module)
+    assert not list(tmp_path.iterdir())

@@ -849,3 +849,19 @@ def test_a_network_sees_a_large_image_as_a_small_one(monkeypatch: pytest.MonkeyP
     found, expected = (tifffile.imread(f"{out}/probabilities/a.tif") for out in ("large", "small"))
     assert found.shape == (3, 130, 100)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("device", "providers"), [((), ["cpu"]), (("--device", "cuda"), ["cuda"])])
+def test_the_device_of_an_onnx_file(
+    monkeypatch: pytest.MonkeyPatch, device: tuple[str, ...], providers: list[str]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def load(_paths: object, **options: Any) -> None:
+        seen.update(options)
+        raise InputError("enough")
+
+    monkeypatch.setattr("segmentation.deployment.runtime.load", load)
+    draw("a.png")
+    assert main(["predict", "a.png", "--onnx", "m.onnx", *device]) == 1
+    assert seen["providers"] == providers

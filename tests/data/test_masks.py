@@ -265,3 +265,8 @@ def test_the_refusal_travels_between_processes() -> None:
     with pytest.raises(UnknownValuesError) as caught:
         MaskRule(Classes(("background", "lesion"))).decode(np.array([[0, 9]], np.uint8), PART)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_65536_does_not_come_round_to_0() -> None:
+    values = np.array([[0, 2**16], [2**16, 0]], np.int32)
+    assert MaskRule(TWO, {0: 0, 2**16: 1}).decode(values, PART).tolist() == [[0, 1], [1, 0]]

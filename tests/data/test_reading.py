@@ -487,3 +487,12 @@ def test_overviews_and_masks_are_no_pages(tmp_path: Path) -> None:
         file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
     assert (pages(tmp_path / "map.tif"), pages(tmp_path / "stack.tif")) == (1, 3)
     np.testing.assert_array_equal(read_pixels(Part(tmp_path / "map.tif")), RGB)
+
+
+def test_one_bit_images_are_turned_as_their_exif_says(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 6), bool)
+    pixels[0, 1] = True
+    exif = Image.Exif()
+    exif[274] = 6  # orientation: turn clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_pixels(Part(tmp_path / "a.png"))[..., 0], np.rot90(pixels, -1) * 255)

@@ -38,3 +38,20 @@ def test_every_kind_of_layer_is_counted(tmp_path: Path) -> None:
     parameters, multiplications = cost_of(tmp_path / "a.onnx", 16)
     assert parameters == 4 * 9 + 4 + 4 * 6 * 4 + 6 * 5
     assert multiplications == 8 * 8 * 4 * 9 + 8 * 8 * 4 * 6 * 4 + 16 * 16 * 6 * 5
+
+
+def test_a_kernel_that_two_layers_share_is_stored_once_and_used_twice(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", [before, "kernel"], [after], pads=[1] * 4, name=after)
+        for before, after in (("pixels", "one"), ("one", "probabilities"))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "shared",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["b", 2, "h", "w"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones((2, 2, 3, 3), np.float32), "kernel")],
+    )
+    path = tmp_path / "shared.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    assert cost_of(path, 8) == (36, 2 * 8 * 8 * 2 * 2 * 9)

@@ -9,7 +9,7 @@ import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
 from segmentation.evaluation.curves import curves
-from segmentation.evaluation.image_scores import score_image
+from segmentation.evaluation.image_scores import ImageScores, _reliability, score_image
 from segmentation.evaluation.scoring import intervals, per_image, pool, resampled
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import THRESHOLDS, Decision, confusions
@@ -344,3 +344,20 @@ def test_several_classes_have_a_reliability_curve_alone():
     found = curves(scored([noisy_roads(0)], ROADS, em=False, decision=Decision()), ROADS)
     assert found.threshold is found.precision_recall is found.em is None
     assert found.reliability["share"].sum() == pytest.approx(1)
+
+
+def test_a_missing_class_costs_each_image_its_own_diagonal() -> None:
+    cells = Classes(("membrane", "cell"))
+
+    def only_true(height: int, width: int) -> ImageScores:
+        mask, labels = np.zeros((2, height, width), np.uint8)
+        mask[0, 0] = 1
+        probabilities = np.stack([1 - labels, labels]).astype(np.float32)
+        return score_image("a", None, probabilities, labels, mask, cells)
+
+    assert pool([only_true(3, 4), only_true(6, 8)], cells)["hd95/cell"] == pytest.approx((5 + 10) / 2)
+
+
+def test_the_upper_end_of_a_bin_of_confidence_is_in_it() -> None:
+    found = _reliability(np.array([8 / 15, 0.8, 1.0], np.float32), np.array([True, False, True]))
+    assert np.flatnonzero(found[:, 0]).tolist() == [7, 11, 14]

@@ -134,3 +134,15 @@ def test_neighbours_are_asked_anew_after_each_merge(seed: int) -> None:
     assert len(pairs) == len(np.unique(found)) == len(np.unique(merged))
     assert 1 < len(np.unique(found)) < 24
     assert (found != alone).any()
+
+
+def test_only_pixels_inside_both_slices_overlap() -> None:
+    ids = np.array([[1, 1, 1, 2, 2]], np.int32)
+    here = Cut(np.ones((1, 5), np.float32), ids, {}, ids)
+    near = Cut(np.array([[1, 0.5, 1, 0, 1]], np.float32), ids, {}, np.array([[7, 7, 8, 8, 8]], np.int32))
+    assert [dict(count) for count in _overlaps(here, near)] == [{}, {7: 1, 8: 1}, {8: 1}]
+
+
+@pytest.mark.parametrize(("mean", "level", "objects"), [(0.0, 0.0, 2), (0.6, 0.6, 2), (0.59, 0.6, 1)])
+def test_fragments_are_merged_below_the_level_only(mean: float, level: float, objects: int) -> None:
+    assert len(np.unique(_merged(np.array([[1, 1, 2, 2]], np.int32), {(1, 2): (mean, 1)}, level))) == objects

@@ -60,3 +60,9 @@ def test_a_fixed_size_is_the_tile_and_allows_no_scales():
     assert application_of(SETTINGS, 2, 224).tiling.tile == 224
     with pytest.raises(InputError, match="images of 224 pixels only"):
         application_of(SETTINGS | {"tta_scales": [0.5, 1]}, 2, 224)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_both_ends_of_the_level_are_allowed(level: float) -> None:
+    settings = {"tile": 64, "overlap": 0.5, "tta": "none", "tta_scales": None, "agglomeration": level}
+    assert application_of(settings, 2, None).agglomeration == level

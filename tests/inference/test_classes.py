@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segmentation.errors import InputError
-from segmentation.inference.classes import Classes, overlay, palette, to_rgb
+from segmentation.inference.classes import Classes, overlay, palette, to_rgb, value_range
 
 BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (255, 0, 0)
 
@@ -137,3 +137,9 @@ def test_overlay_takes_what_to_rgb_takes():
     image = np.array([[[0], [65535]]], np.uint16)
     shown = overlay(image, np.array([[1, 1]], np.uint8), (BLACK, RED), opacity=0.5)
     assert shown.tolist() == [[[128, 0, 0], [255, 128, 128]]]
+
+
+def test_the_range_is_of_the_channels_that_are_shown() -> None:
+    deep = np.array([[[0, 10, 20, 9999], [5, 15, 100, 0]]], np.uint16)
+    assert value_range(deep) == (0, 100)
+    assert value_range(deep[..., 1:3]) == (10, 15)  # of two channels the first is shown

@@ -63,3 +63,14 @@ def test_views_of_other_shapes_go_separately():
 
     averaged(predict, "d4", 8)(np.zeros((1, 1, 5, 7)))
     assert seen == [(4, 1, 5, 7), (4, 1, 7, 5)]
+
+
+def test_no_more_views_go_together_than_fit() -> None:
+    seen: list[int] = []
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        seen.append(len(images))
+        return images
+
+    averaged(predict, "d4", 4)(np.zeros((2, 1, 5, 5)))
+    assert seen == [4, 4, 4, 4]  # 8 views of 2 images, 4 at once

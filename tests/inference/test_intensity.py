@@ -135,3 +135,11 @@ def test_pixels_stored_big_endian_are_read_by_value():
 def test_pixels_of_another_type_are_refused_with_both_types(trained, given):
     with pytest.raises(InputError, match=f"the image is {given}, the network was trained on {trained}; convert"):
         Intensity(trained)(np.zeros((2, 2, 1), given))
+
+
+def test_moments_where_0_is_not_the_lowest_value() -> None:
+    rule = Intensity("uint16", "percentile", (100.0,), (300.0,))
+    pixels = np.random.default_rng(0).integers(100, 300, (1, 500, 1)).astype(np.uint16)
+    mean, std = rule.moments([float(pixels.mean())], [float(pixels.std())])
+    seen = rule(pixels).astype(np.float64)
+    np.testing.assert_allclose([mean[0], std[0]], [seen.mean(), seen.std()], rtol=1e-5)

@@ -127,3 +127,12 @@ def test_tiles_go_through_the_network_together():
 def test_impossible_tilings_are_refused(wrong: dict[str, float]):
     with pytest.raises(InputError, match=f"{next(iter(wrong.values()))}"):
         Tiling(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_margin_that_is_not_used_is_a_quarter_of_the_overlap() -> None:
+    parts = [slice(start, start + 64) for start in (0, 32, 64, 96)]
+    for part, share in zip(parts, weights(160, parts, Tiling(64, 0.5)), strict=True):
+        assert (share[:8] == 0).all() == (part.start > 0)
+        assert (share[-8:] == 0).all() == (part.stop < 160)
+        assert share[8] > 0
+        assert share[-9] > 0

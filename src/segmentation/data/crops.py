@@ -68,7 +68,6 @@ def random_crop(
         before = [random.integers(missing + 1) for missing in short]
         pad = [(first, missing - first) for first, missing in zip(before, short, strict=True)]
         image, mask = np.pad(image, [*pad, (0, 0)], mode="symmetric"), np.pad(mask, pad, mode="symmetric")
-        target = target and (target[0] + int(before[0]), target[1] + int(before[1]))
     starts = [(0, length - size) for length in mask.shape]
     if target is not None:
         starts = [(max(0, at - size + 1), min(at, last)) for at, (_, last) in zip(target, starts, strict=True)]

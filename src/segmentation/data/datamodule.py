@@ -317,7 +317,7 @@ class SegmentationDataModule(LightningDataModule):
     def _draws(self) -> int:
         """Draws in an epoch over all processes: whole batches, as what is dropped would be missing from a round of the samples."""
         draws = self.samples_per_epoch or len(self.split["train"]) + len(self._unlabelled)
-        step = self.batch_size * (1 if self.trainer is None else self.trainer.world_size)
+        step = max(1, self.batch_size) * (1 if self.trainer is None else self.trainer.world_size)  # the Tuner tries 0
         return draws // step * step or draws
 
     def val_dataloader(self) -> DataLoader[Item]:
