@@ -1,5 +1,6 @@
 """A class of half a per cent of the pixels: its share is shown, weighed, and looked for."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,10 +87,14 @@ def test_validate_scores_with_the_weights_of_fit(run: Run, quick, rare_data) -> 
     logits, mask = torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[1, 0]]])
     expected = (BALANCED[1] * np.log(2) + BALANCED[0] * np.log1p(np.exp(2))) / sum(BALANCED)
     assert float(module.loss(logits, mask)) == pytest.approx(expected, abs=1e-5)
-    assert run("validate", "--ckpt_path", folder / "checkpoints/last.ckpt") == 0
+    losses = []
     # given by the user, they win over those of the checkpoint
-    for given in ("null", "[1, 1]"):
-        assert run("validate", "--ckpt_path", folder / "checkpoints/last.ckpt", "--model.class_weights", given) == 0
+    for given in ((), ("--model.class_weights", "null"), ("--model.class_weights", "[1, 1]")):
+        before = set(folder.glob("validate-*"))
+        assert run("validate", "--ckpt_path", folder / "checkpoints/last.ckpt", *given) == 0
+        [made] = set(folder.glob("validate-*")) - before
+        losses.append(json.loads((made / "scores.json").read_text())["loss"])
+    assert losses[1] == losses[2] != pytest.approx(losses[0], rel=0.01)
 
 
 def test_automatic_weights_are_refused_with_the_losses_that_take_them(

@@ -464,3 +464,13 @@ def test_a_run_resumed_anywhere_sees_what_the_uninterrupted_one_saw(draws: int) 
 def test_a_run_resumed_with_workers_sees_the_same() -> None:
     whole = trained(6)
     assert trained(6, "batch-4.ckpt", workers=1) == whole[4:]
+
+
+def test_groups_are_kept_together_in_a_split_file_too(source_of: SourceOf, tmp_path: Path) -> None:
+    lists = {"train": ["s0", "s1"], "val": ["s2"], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(lists))
+    options = {"folds": None, "fold": None, "split_file": str(tmp_path / "split.json")}
+    told = refusal(lambda: data_of(source_of(arrays(0, 1, 2)), group="^s", **options).split)
+    assert "the group 's' is in train and in val" in told
+    apart = data_of(source_of(arrays(0, 1, 2)), group=".+", **options)
+    assert [sample.group for sample in apart.samples(apart.split["val"])] == ["s2"]

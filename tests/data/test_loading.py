@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from segmentation.data.dataset import DrawSampler, Item
-from segmentation.data.loading import TrainingLoader
+from segmentation.data.loading import TrainingLoader, default_workers
 
 
 class Draws(Dataset[Item]):
@@ -72,3 +72,9 @@ def test_the_next_epoch_is_drawn_while_the_last_batch_of_one_is_trained_on() -> 
     while not Path("4-0").exists() and time.monotonic() < patience:
         time.sleep(0.01)
     assert Path("4-0").exists()
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (7, 3), (64, 8)])
+def test_half_the_cores_load_at_most_eight(cores: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
+    assert default_workers() == workers

@@ -110,7 +110,7 @@ def test_rows_of_a_numpy_file(tmp_path: Path, order: str, dtype: str, tail: tupl
 
 
 def _lzw(path: Path) -> None:
-    Image.fromarray(noise(HEIGHT, WIDTH)).save(path, compression="tiff_lzw")
+    Image.fromarray(noise(HEIGHT, WIDTH)).save(path, compression="tiff_lzw", strip_size=10 * WIDTH)  # several strips
 
 
 def _palette(path: Path) -> None:

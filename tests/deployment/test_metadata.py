@@ -210,3 +210,9 @@ def test_a_description_is_plain_json() -> None:
     assert json.loads(entry)["classes"]["names"] == ["Grund", "Läsion"]
     with pytest.raises(TypeError):
         metadata.write(model_of(), {"threshold": np.float32(0.5)})
+
+
+def test_weights_in_another_place_are_refused_though_it_is_not_said_where() -> None:
+    marked = numpy_helper.from_array(np.ones(2, np.float32), "marked")
+    marked.data_location = TensorProto.EXTERNAL
+    assert "weights in another place (not said)" in refused(saved(model_of(marked)))

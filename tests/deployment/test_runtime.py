@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Part
 from segmentation.deployment import metadata
 from segmentation.deployment.export import export
-from segmentation.deployment.runtime import load
+from segmentation.deployment.runtime import OnnxNetwork, _usable_threads, load
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.inference.decision import Decision
@@ -247,3 +248,44 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_onnxruntime_is_told_not_to_report_on_its_use() -> None:
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_resized_8_bit_pixels_are_rounded() -> None:
+    seen: list[NDArray[Any]] = []
+
+    def answer(_names: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        seen.append(feed["pixels"])
+        return [np.zeros((1, 2, *feed["pixels"].shape[2:]), np.float32)]
+
+    session: Any = SimpleNamespace(
+        run=answer,
+        get_providers=lambda: ["CPUExecutionProvider"],
+        get_inputs=lambda: [SimpleNamespace(type="tensor(uint8)")],
+    )
+    described = Description(Classes(("a", "b")), 1, Intensity(), Decision(), tta_scales=(2.0,))
+    OnnxNetwork(session, described)(np.array([[[[0, 3]]]], np.uint8))
+    assert seen[0].dtype == np.uint8
+    assert seen[0][0, 0].tolist() == [[0, 1, 2, 3]] * 2  # 0.75 and 2.25 between
+
+
+def test_the_threads_are_those_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, made = [], onnxruntime.InferenceSession
+
+    def session(content: bytes, options: onnxruntime.SessionOptions, **others: Any) -> onnxruntime.InferenceSession:
+        used.append(options.intra_op_num_threads)
+        return made(content, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr("segmentation.deployment.runtime._usable_threads", lambda: 0)
+    for threads in (1, 3, None):
+        load(drawn("model.onnx"), threads=threads)
+    assert used == [1, 3, 0]
+
+
+@pytest.mark.parametrize(("cores", "threads"), [({0, 1}, 2), ({0, 1, 2, 3}, 0)])
+def test_a_process_with_some_of_the_cores_says_so(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], threads: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: cores, raising=False)
+    assert _usable_threads() == threads

@@ -135,3 +135,14 @@ def test_neighbours_without_closed_gaps_or_with_a_negative_weight_are_refused() 
 def test_what_was_trained_on_is_known_where_the_pixels_were_seen() -> None:
     members = [Brightness(replace(PLAIN, trained_on=seen)) for seen in ({"a": "1", "b": ""}, {"a": "2"})]
     assert Predictor(members).trained_on == {"1", "2"}
+
+
+def test_pages_are_no_colours() -> None:
+    colours, pages = replace(PLAIN, in_channels=3), replace(PLAIN, in_channels=3, context=1)
+    with pytest.raises(InputError, match="do not belong together: .*in 3 channels and .*in 3 channels of 3 pages"):
+        Predictor([Brightness(colours), Brightness(pages)])
+
+
+def test_the_context_survives_json() -> None:
+    described = replace(PLAIN, in_channels=3, context=1)
+    assert Description.from_dict(json.loads(json.dumps(described.to_dict()))) == described

@@ -102,3 +102,13 @@ def test_a_constant_channel_is_divided_by_1() -> None:
     module.setup("fit")
     assert (module.mean.item(), module.std.item()) == (7.0, 1.0)
     assert torch.isfinite(module(torch.full((1, 1, 8, 8), 7, dtype=torch.uint8))).all()
+
+
+@pytest.mark.parametrize(("now", "expected"), [(None, "32-true"), ("bf16-mixed", "bf16-mixed")])
+def test_a_resumed_run_stores_the_precision_it_has_now(now: str | None, expected: str) -> None:
+    module, other = module_of(), module_of()
+    module.precision, other.precision = "32-true", now
+    checkpoint: dict[str, Any] = {"state_dict": {}, "hyper_parameters": dict(module.hparams)}
+    module.on_save_checkpoint(checkpoint)
+    other.on_load_checkpoint(checkpoint)
+    assert other.precision == expected
