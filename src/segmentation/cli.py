@@ -4,7 +4,6 @@ import os
 import shlex
 import signal
 import sys
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +38,7 @@ from segmentation.errors import InputError
 from segmentation.evaluation.scored import seen_samples
 from segmentation.model.arguments import ARCHITECTURE, check_optimizer_kept, merge_hyperparameters
 from segmentation.model.checkpoint import read_checkpoint, read_extras
+from segmentation.model.device import accelerator_of, device_of
 from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
@@ -393,7 +393,7 @@ class SegmentationCLI(LightningCLI):
             )
         if chosen.precision is not None:
             return chosen.precision
-        device = _device(str(chosen.accelerator))
+        device = device_of(str(chosen.accelerator))
         if device == "cuda":
             torch.set_float32_matmul_precision("high")
         if self.checkpoint is None or self.command == "fit":
@@ -417,28 +417,6 @@ class _Parser(LightningArgumentParser):
         command = getattr(parser, "subcommand", None) or self.args[0]
         told = explained(message, options)
         raise InputError(f"{told} (python -m segmentation {command} --help lists the arguments)") from ex
-
-
-def accelerator_of(chosen: Any) -> Any:
-    """That of ``trainer``, by the name of the device that the precision is chosen for.
-
-    Raises:
-        InputError: For Apple's GPUs, which Lightning takes for ``auto`` and ``gpu``.
-    """
-    if chosen.accelerator == "mps":
-        raise InputError(
-            "trainer.accelerator is mps; scores are summed in float64, which Apple's GPUs lack. Leave it out, "
-            "which computes on the CPU"
-        )
-    if chosen.accelerator == "auto":
-        warnings.filterwarnings("ignore", message="GPU available but not used")  # Apple's
-    return _device(chosen.accelerator) if isinstance(chosen.accelerator, str) else chosen.accelerator
-
-
-def _device(accelerator: str) -> str:
-    if accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available()):
-        return "cuda"
-    return "cpu" if accelerator in ("auto", "cpu") else accelerator
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -8,9 +8,10 @@ import yaml
 from lightning import Trainer
 
 from segmentation.callbacks.loggers import quieten
-from segmentation.cli import SegmentationCLI, accelerator_of
+from segmentation.cli import SegmentationCLI
 from segmentation.commands.out import check_files
 from segmentation.errors import InputError
+from segmentation.model.device import accelerator_of
 from segmentation.typed import typed
 
 KEPT = (
