@@ -63,8 +63,7 @@ def folder_of_fit(named: str | None, resumed: Path | None) -> Path | None:
 
 def new_folder(parent: Path, prefix: str = "") -> Path:
     """A folder name that does not exist yet, from the time."""
-    stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
-    return next(parent / name for name in _numbered(stem) if not (parent / name).exists())
+    return next(parent / name for name in _names(prefix) if not (parent / name).exists())
 
 
 @contextmanager
@@ -80,8 +79,7 @@ def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
     if not _is_first_process():
         yield Path(os.environ[_HANDED_ON]) if _HANDED_ON in os.environ else new_folder(parent, prefix)
         return
-    stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = next(parent / name for name in _numbered(stem) if _made(parent / name))
+    folder = next(parent / name for name in _names(prefix) if _made(parent / name))
     os.environ[_HANDED_ON] = str(folder)
     try:
         yield folder
@@ -92,7 +90,9 @@ def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
             Path(ROOT).rmdir()
 
 
-def _numbered(stem: str) -> Iterator[str]:
+def _names(prefix: str) -> Iterator[str]:
+    """By the time, then with a number behind it."""
+    stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
     yield stem
     yield from (f"{stem}-{number}" for number in count(2))
 
