@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "data": {"inference", "errors"},
     "metrics": {"inference", "errors"},
     "model": {"metrics", "inference", "errors"},
-    "callbacks": {"model", "data", "metrics", "inference", "errors"},
+    "callbacks": {"model", "data", "metrics", "inference", "errors", "typed"},
     "evaluation": {"callbacks", "model", "data", "metrics", "inference", "errors", "typed"},
     "deployment": {"model", "data", "metrics", "inference", "errors"},
 }

@@ -1,7 +1,6 @@
 """fit, validate and test: LightningCLI with links from data to model, and a run folder."""
 
 import os
-import shlex
 import signal
 import sys
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmentation.arguments import config_beside, typed_of_model, values, with_file
-from segmentation.callbacks import runs
+from segmentation.callbacks import messages, runs
 from segmentation.callbacks.calibration import Calibration
 from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
 from segmentation.callbacks.compilation import CompiledTraining
@@ -42,9 +41,8 @@ from segmentation.model.device import accelerator_of, device_of
 from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
-from segmentation.model.precision import default_precision, usable_precision
+from segmentation.model.precision import chosen_precision
 from segmentation.parse_errors import explained
-from segmentation.typed import predicting, typed
 
 _WHICH = "best or last: of the newest run of this --config with the same split"
 _CHECKPOINT_HELP = {
@@ -278,7 +276,7 @@ class SegmentationCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check the data before the run folder is made, so that wrong data leave nothing behind."""
         self._prepare("fit")
-        rank_zero_info(f"{self._network()}\nRun folder: {self.folder}")
+        rank_zero_info(f"{messages.network(self.model)}\nRun folder: {self.folder}")
         # at least once an epoch: a small data set has few batches
         every = min(vars(self.trainer)["log_every_n_steps"], self.datamodule.batches_per_epoch())
         vars(self.trainer)["log_every_n_steps"] = max(1, every)
@@ -294,22 +292,11 @@ class SegmentationCLI(LightningCLI):
     def after_fit(self) -> None:
         """Say where the best checkpoint is, and what can be done with it."""
         if self.checkpoint is not None and self.trainer.global_step == self.checkpoint["global_step"]:
-            limit = "max_steps" if self.trainer.max_steps >= 0 else "max_epochs"
-            rank_zero_info(
-                f"Nothing was left to train: trainer.{limit} is {getattr(self.trainer, limit)}, which the run has reached; give more to go on"
-            )
-        checkpoint = self._get(self.config_init, "checkpoint")
-        kind, path = (
-            ("Best", checkpoint.best_model_path) if checkpoint.best_model_path else ("Last", checkpoint.last_model_path)
-        )
-        if path:
-            shown = os.path.relpath(path)
-            rank_zero_info(
-                f"Pictures: {os.path.relpath(self.folder)}/pictures\n"
-                f"{kind} checkpoint: {shown}\n"
-                f"  {typed('test', ckpt_path=shown)}\n"
-                f"  {predicting(shown, self.datamodule.source.numbers_objects)}"
-            )
+            rank_zero_info(messages.nothing_left(self.trainer))
+        checkpoints = self._get(self.config_init, "checkpoint")
+        told = messages.finished(self.folder, checkpoints, self.datamodule.source.numbers_objects)
+        if told:
+            rank_zero_info(told)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -318,18 +305,9 @@ class SegmentationCLI(LightningCLI):
             # of another process Lightning would take it for an error, and kill the first one
             number = self._get(self.config_init, "checkpoint").stopped_by if self.command == "fit" else signal.SIGTERM
             self.status = 128 + number if self.trainer.is_global_zero else 0
-            rank_zero_info(f"Stopped; {self._left()}")
+            rank_zero_info(messages.stopped(self.command, self.folder))
         except MisconfigurationException as error:
             raise InputError(str(error).splitlines()[0]) from error
-
-    def _left(self) -> str:
-        """What a command that was stopped leaves."""
-        if self.command != "fit":
-            return "no scores were written"
-        last = os.path.relpath(self.folder / FOLDER / "last.ckpt")
-        if not Path(last).is_file():
-            return "nothing was learned yet"
-        return f"what was learned is in {last}. Go on with the same command and --ckpt_path {shlex.quote(last)}"
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores
@@ -377,31 +355,17 @@ class SegmentationCLI(LightningCLI):
             notes["selected_on_these_data"] = 1
         return notes
 
-    def _network(self) -> str:
-        from segmentation.model.networks.build import usual_encoder
-
-        settings = self.model.hparams
-        encoder = f" with encoder {settings['encoder']}" if usual_encoder(settings["network"]) else ""
-        millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6
-        return f"Network: {settings['network']}{encoder}, {millions:.1f} million parameters"
-
-    def _precision(self, chosen: Any) -> Any:
-        if chosen.precision in ("bf16-true", "16-true"):
-            raise InputError(
-                f"trainer.precision is {chosen.precision}, which rounds the weights themselves, so that small steps are "
-                f"lost; set {chosen.precision.replace('true', 'mixed')}"
-            )
-        if chosen.precision is not None:
-            return chosen.precision
-        device = device_of(str(chosen.accelerator))
-        if device == "cuda":
-            torch.set_float32_matmul_precision("high")
-        if self.checkpoint is None or self.command == "fit":
-            precision = default_precision(device)
-        else:
-            precision = usable_precision(read_extras(self.checkpoint)["precision"] or "32-true", device)
-        layout = "channels_last" if self.model.hparams["channels_last"] else "contiguous"
-        rank_zero_info(f"Device {device}, precision {precision}, memory format {layout}")
+    def _precision(self, trainer: Any) -> Any:
+        device = device_of(str(trainer.accelerator))
+        trained = None
+        if self.command != "fit" and self.checkpoint is not None:
+            trained = read_extras(self.checkpoint)["precision"] or "32-true"
+        precision = chosen_precision(trainer.precision, device, trained)
+        if trainer.precision is None:
+            if device == "cuda":
+                torch.set_float32_matmul_precision("high")
+            layout = "channels_last" if self.model.hparams["channels_last"] else "contiguous"
+            rank_zero_info(f"Device {device}, precision {precision}, memory format {layout}")
         return precision
 
 

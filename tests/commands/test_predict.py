@@ -214,13 +214,16 @@ def test_images_that_would_share_a_result_are_named(binary: StubPredictor) -> No
     assert "one/b.png and two/b.png" in refusal("one", "two")
 
 
-def test_labels_of_two_classes_are_black_and_white(binary: StubPredictor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_classes_give_a_black_and_white_picture_and_an_index_png(
+    binary: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
     pixels = draw("in/p1/a.png")
     predict(["in"], ckpt_path="best.ckpt")
-    assert files() == ["labels/p1/a.png"]
-    with Image.open("predictions/labels/p1/a.png") as picture:
-        assert picture.mode == "L"
-        np.testing.assert_array_equal(np.array(picture), np.where(pixels > 127, 255, 0))
+    assert files() == ["index/p1/a.png", "labels/p1/a.png"]
+    for kind, foreground in (("labels", 255), ("index", 1)):
+        with Image.open(f"predictions/{kind}/p1/a.png") as picture:
+            assert picture.mode == "L"
+            np.testing.assert_array_equal(np.array(picture), np.where(pixels > 127, foreground, 0))
     assert "labels of 1 inputs: predictions/labels\n" in capsys.readouterr().out
 
 
@@ -353,7 +356,7 @@ def test_a_file_that_fails_is_listed_and_the_others_go_on(
     assert told["in/rgb.png"] == (
         "in/rgb.png: the image has the shape (6, 8, 3); the network takes (H, W) or (H, W, 1)"
     )
-    assert files() == ["failures.csv", "labels/a.png", "labels/c.png"]
+    assert files() == ["failures.csv", "index/a.png", "index/c.png", "labels/a.png", "labels/c.png"]
     captured = capsys.readouterr()
     assert captured.err.count("failed: in/") == 3
     assert "labels of 2 inputs: predictions/labels\n" in captured.out
@@ -419,10 +422,10 @@ def test_a_failure_is_exit_status_1(binary: StubPredictor, capsys: pytest.Captur
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("failed: notes.txt cannot be read")
     assert told[1] == "error: 1 of 2 inputs could not be predicted; predictions/failures.csv says why"
-    assert files() == ["failures.csv", "labels/a.png"]
+    assert files() == ["failures.csv", "index/a.png", "labels/a.png"]
     Path("notes.txt").unlink()
     assert main(["predict", "a.png", "--ckpt_path", "best.ckpt", "--resume"]) == 0
-    assert files() == ["labels/a.png"]
+    assert files() == ["index/a.png", "labels/a.png"]
 
 
 def test_a_stack_with_a_broken_page_fails_as_that_file(binary: StubPredictor) -> None:
@@ -618,7 +621,7 @@ def test_a_stack_with_a_broken_page_stops_no_other(monkeypatch: pytest.MonkeyPat
     draw("in/a.tif", np.full((3, 16, 16), 9, np.uint16))  # 16 bits, where the network takes 8
     draw("in/b.tif", np.full((3, 16, 16), 9, np.uint8))
     assert "uint16" in failures("in")["in/a.tif"]
-    assert files() == ["failures.csv", "labels/b.tif"]
+    assert files() == ["failures.csv", "index/b.tif", "labels/b.tif"]
 
 
 def test_images_of_one_size_go_through_the_network_together(binary: StubPredictor) -> None:
@@ -651,7 +654,7 @@ def test_what_an_overwriting_call_left_undone_is_missing(
     monkeypatch.setattr(binary, "bands", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(["in"], ckpt_path="best.ckpt", overwrite=True)
-    assert files() == ["labels/a.png"]
+    assert files() == ["index/a.png", "labels/a.png"]
 
 
 def test_an_image_with_nan_is_refused_and_not_blanked(binary: StubPredictor) -> None:
@@ -661,7 +664,7 @@ def test_an_image_with_nan_is_refused_and_not_blanked(binary: StubPredictor) -> 
     draw("hole.tif", hole)
     told = failures("whole.tif", "hole.tif")
     assert told == {"hole.tif": "hole.tif holds pixels that are NaN or infinite; repair the image"}
-    assert files() == ["failures.csv", "labels/whole.png"]
+    assert files() == ["failures.csv", "index/whole.png", "labels/whole.png"]
 
 
 def test_names_that_are_no_text_are_listed_too(binary: StubPredictor) -> None:
@@ -825,11 +828,11 @@ def test_a_result_of_the_other_format_is_replaced(binary: StubPredictor) -> None
     pixels = np.zeros((6, 8), np.uint8)
     draw("a.tif", np.stack([pixels, pixels]))
     predict(["a.tif"], ckpt_path="best.ckpt")
-    assert files() == ["labels/a.tif"]
+    assert files() == ["index/a.tif", "labels/a.tif"]
     draw("a.tif", pixels)
-    assert "1 results exist, such as predictions/labels/a.tif" in refusal("a.tif")
+    assert "2 results exist, such as predictions/labels/a.tif" in refusal("a.tif")
     predict(["a.tif"], ckpt_path="best.ckpt", overwrite=True)
-    assert files() == ["labels/a.png"]
+    assert files() == ["index/a.png", "labels/a.png"]
 
 
 def test_a_network_sees_a_large_image_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from segmentation.model import precision
-from segmentation.model.precision import autocast, default_precision, has_fast_bf16, usable_precision
+from segmentation.model.precision import (
+    autocast,
+    chosen_precision,
+    default_precision,
+    has_fast_bf16,
+    usable_precision,
+)
 
 
 def cpu_with(monkeypatch, **capabilities: bool) -> None:
@@ -78,3 +84,20 @@ def test_autocast_computes_in_the_precision_and_ends_with_its_block(name, dtype)
     with autocast(name, "cpu"):
         assert (one @ one).dtype == dtype
     assert (one @ one).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("stated", "trained", "expected"),
+    [
+        (None, None, "bf16-mixed"),
+        (None, "32-true", "32-true"),
+        (None, "16-mixed", "32-true"),
+        ("32-true", "bf16-mixed", "32-true"),
+        (32, None, 32),
+    ],
+)
+def test_the_stated_precision_wins_over_that_of_the_checkpoint_and_that_over_the_fastest(
+    monkeypatch, stated, trained, expected
+):
+    cpu_with(monkeypatch, amx_bf16=True)
+    assert chosen_precision(stated, "cpu", trained) == expected

@@ -49,7 +49,7 @@ def predict(
     ckpt_path: str | list[str] | None = None,
     onnx: str | list[str] | None = None,
     out: Path = Path("predictions"),
-    write: str = "labels",
+    write: str = "labels,index",
     threshold: float | None = None,
     smallest_object: int | None = None,
     largest_hole: int | None = None,

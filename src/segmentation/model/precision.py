@@ -1,10 +1,34 @@
 """Which number format this machine computes fastest in, and how it is switched on."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
+from segmentation.errors import InputError
+
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def chosen_precision(stated: Any, device: str, trained: str | None = None) -> Any:
+    """The precision of a Trainer: the stated one, else that of the checkpoint that is scored, else the fastest.
+
+    Args:
+        stated: ``trainer.precision``; None where the user left it open.
+        device: ``cpu``, ``cuda``, ...
+        trained: That of the checkpoint; None for a training.
+
+    Raises:
+        InputError: For those that round the weights themselves.
+    """
+    if stated in ("bf16-true", "16-true"):
+        raise InputError(
+            f"trainer.precision is {stated}, which rounds the weights themselves, so that small steps are lost; "
+            f"set {stated.replace('true', 'mixed')}"
+        )
+    if stated is not None:
+        return stated
+    return default_precision(device) if trained is None else usable_precision(trained, device)
 
 
 def default_precision(device: str) -> str:
