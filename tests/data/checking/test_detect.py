@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,47 @@ def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data
         source_of(tmp_path)
     for error in (several, nothing):
         assert "data.source" in str(error.value) and "give as root the folder" in str(error.value)
+
+
+def outlined(root: Path, form: str, second: list[int]) -> Path:
+    """Two images with two squares of 6 pixels each; the upper left corner of the second one is given as (y, x)."""
+    root.mkdir()
+    (root / "images").mkdir(exist_ok=True)
+    squares = [[(x, y), (x + 6, y), (x + 6, y + 6), (x, y + 6)] for y, x in ([2, 2], second)]
+    for number in range(2):
+        folder = root / "images" if form == "coco" else root
+        Image.fromarray(np.full((24, 24), 40 * number, np.uint8)).save(folder / f"{number}.png")
+        if form == "labelme":
+            shapes = [{"label": "cell", "points": square, "shape_type": "polygon"} for square in squares]
+            content: dict[str, Any] = {"shapes": shapes, "imagePath": f"{number}.png"}
+            (root / f"{number}.json").write_text(json.dumps(content | {"imageHeight": 24, "imageWidth": 24}))
+    if form == "coco":
+        annotations = [
+            {
+                "id": 2 * image + at,
+                "image_id": image,
+                "category_id": 1,
+                "iscrowd": 0,
+                "segmentation": [np.ravel(square).tolist()],
+            }
+            for image in range(2)
+            for at, square in enumerate(squares)
+        ]
+        images = [{"id": image, "file_name": f"{image}.png", "width": 24, "height": 24} for image in range(2)]
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}]}
+        (root / "annotations.json").write_text(json.dumps(content))
+    return root
+
+
+@pytest.mark.parametrize("form", ["coco", "labelme"])
+def test_outlined_objects_that_touch_are_separated(tmp_path: Path, form: str) -> None:
+    apart = describe(outlined(tmp_path / "apart", form, [12, 12]))
+    assert "separate_objects" not in apart.arguments
+    touching = describe(outlined(tmp_path / "touching", form, [2, 8]))
+    assert touching.arguments["separate_objects"] is True
+    assert touching.reasons["separate_objects"].startswith(
+        "objects are outlined in 2 images looked at; at least 2 of them touch another: there both end in"
+    )
+    assert touching.source.separate_objects
+    mask = touching.source.read_mask(touching.source.samples()[0])
+    assert mask[4].tolist() == [0] * 2 + [1] * 5 + [0] * 2 + [1] * 5 + [0] * 10

@@ -210,5 +210,5 @@ def test_rare_classes_are_weighted_where_the_loss_can_and_sought_by_crops() -> N
 def test_gaps_between_objects_that_touch_count_more() -> None:
     apart = chosen(samples(9), facts(), mask_values="objects")
     assert apart["model.loss"] == {"bce": 1, "dice": 1}
-    touching = chosen(samples(9), facts(), mask_values="separate_objects")
-    assert touching["model.loss"] == {"unet": 1, "dice": 1}
+    for arguments in ({"mask_values": "separate_objects"}, {"separate_objects": True}):  # of folders, of outlines
+        assert chosen(samples(9), facts(), **arguments)["model.loss"] == {"unet": 1, "dice": 1}

@@ -11,18 +11,19 @@ from typing import Any
 from segmentation.data.channels import one_if_grey, without_opaque_alpha
 from segmentation.data.checking.layouts import Layout, find
 from segmentation.data.checking.listing import list_files
-from segmentation.data.checking.peek import peek
-from segmentation.data.checking.values import Meaning, meaning
+from segmentation.data.checking.peek import fused, peek
+from segmentation.data.checking.values import Meaning, meaning, touch_told
 from segmentation.data.class_tables import ClassTable, read_class_table
 from segmentation.data.problems import DataError
 from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Part, Sample
 from segmentation.data.source import Source, known_sources
+from segmentation.data.spreading import spread
 from segmentation.data.words import role
 from segmentation.errors import InputError
 
 _READ = 8
-"""Images whose channels are looked at."""
+"""Images whose channels are looked at, and those whose outlines are."""
 
 SETTLE = (
     "say which with a config of your own (data.source.class_path and its init_args; fit --data.source.help FolderSource "
@@ -79,7 +80,8 @@ def describe(root: Path) -> Detected:
     ):
         arguments["classes"] = list(table.names)
         reasons["classes"] = f"the names in {layout.table.name}"
-    samples = _samples(known(**arguments))
+    source = known(**arguments)
+    samples = _samples(source)
     if "in_channels" in accepted:
         channels, why = _channels(samples)
         arguments["in_channels"], reasons["in_channels"] = channels, why
@@ -87,6 +89,8 @@ def describe(root: Path) -> Detected:
     if read is not None:
         arguments |= read.arguments
         reasons |= read.reasons
+    if "separate_objects" in accepted and source.numbers_objects and (told := _touching(source, samples)):
+        arguments["separate_objects"], reasons["separate_objects"] = True, told
     return Detected(layout, read, arguments, known(**arguments), reasons)
 
 
@@ -172,6 +176,18 @@ def _channels(samples: Sequence[Sample]) -> tuple[int, str]:
         return 3, "some of the images looked at are RGB; grey ones are read as three equal channels"
     channels = stored.most_common(1)[0][0]
     return channels, f"most of the images looked at have {channels}; others have {', '.join(map(str, sorted(stored)))}"
+
+
+def _touching(source: Source, samples: Sequence[Sample]) -> str:
+    """What is said of outlined objects that touch; nothing where none does."""
+    counts = []
+    for sample in spread([sample for sample in samples if sample.masks], _READ):
+        try:
+            objects = source.read_objects(sample)
+        except (InputError, OSError):  # the survey names the file
+            continue
+        counts += [] if objects is None else [fused(objects)]
+    return f"objects are outlined in {len(counts)} images looked at; {touch_told(sum(counts))}" if any(counts) else ""
 
 
 def _kind(part: Part) -> tuple[int, int]:

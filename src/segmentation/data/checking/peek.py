@@ -76,7 +76,7 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
     """
     counts: dict[Part, Counter[Value]] = {}
     flat: list[Part] = []
-    whole, dtypes, lossy, fused = [], set(), False, 0
+    whole, dtypes, lossy, touching = [], set(), False, 0
     for part in spread(parts, most):
         try:
             stored = read_values(part)
@@ -89,7 +89,7 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
         lossy |= part.path.suffix.lower() in LOSSY_SUFFIXES
         if len(counts) <= _CONNECTED and values.ndim == 2:
             whole += _whole(values)
-            fused += max(0, len(found.keys() - {0}) - int(label(values != 0, return_num=True, connectivity=1)[1]))
+            touching += fused(values)
     known = {*table.colors, *table.ignored} if table is not None and table.colors and table.decodes else set()
     if known or (flat and _colored(counts)):
         painted = _palettes(flat)
@@ -110,11 +110,21 @@ def peek(parts: Sequence[Part], most: int = READ, table: ClassTable | None = Non
         connected=sum(whole) / len(whole) if whole else None,
         dtype=str(max(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.uint8))),
         lossy=lossy,
-        fused=fused,
+        fused=touching,
         fullest=max(distinct, key=distinct.__getitem__, default=None),
         numbered=all(values == set(range(1, len(values) + 1)) for values in objects)
         and len(set(map(len, objects))) > 1,
     )
+
+
+def fused(values: NDArray[Any]) -> int:
+    """By how many the connected regions are fewer than the objects: at least so many touch another.
+
+    Args:
+        values: (H, W) numbers of objects, 0 = none.
+    """
+    objects = np.unique(values[values != 0]).size
+    return max(0, objects - int(label(values != 0, return_num=True, connectivity=1)[1]))
 
 
 def _colored(counts: Mapping[Part, Counter[Value]]) -> bool:

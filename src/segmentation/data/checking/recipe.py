@@ -107,6 +107,7 @@ def choose(
     split, training = _split(labelled, lists, classes, facts)
     sampling = _sampling(training, facts, machine)
     chosen = {choice.key: choice.value for choice in sampling}
+    separate = arguments.get("mask_values") == SEPARATE or "separate_objects" in arguments
     steps = EPOCHS * max(1, (chosen["data.samples_per_epoch"] or training) // chosen["data.batch_size"])
     return [
         Choice("data.source.class_path", source, reasons.get("source", "")),
@@ -115,7 +116,7 @@ def choose(
         *sampling,
         *_pixels(facts),
         *_rare(classes, facts),
-        *_model(classes, facts, machine, arguments.get("mask_values") == SEPARATE),
+        *_model(classes, facts, machine, separate),
         Choice("checkpoint.monitor", "val/iou", "the mean over the classes, each of which counts alike"),
         Choice(
             "trainer.max_epochs",

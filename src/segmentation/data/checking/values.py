@@ -185,12 +185,15 @@ def _numbered(seen: Peek) -> str:
     objects = sum(count for value, count in seen.holders.items() if value != 0)
     most = max(seen.distinct) - (0 in seen.pixels)
     told = f"the values number objects: {objects} in {_masks(seen)} looked at, up to {most} in one"
-    if seen.fused:
-        told += (
-            f"; at least {seen.fused} of them touch another: there both end in pixels of the background, so that a network "
-            "learns to part them"
-        )
-    return told
+    return f"{told}; {touch_told(seen.fused)}" if seen.fused else told
+
+
+def touch_told(count: int) -> str:
+    """What is said of objects of which ``count`` or more touch another, so that they are separated."""
+    return (
+        f"at least {count} of them touch another: there both end in pixels of the background, so that a network learns "
+        "to part them"
+    )
 
 
 def _are_objects(seen: Peek, values: Sequence[int]) -> bool:
