@@ -126,6 +126,9 @@ def test_without_the_data_of_the_run_raw_images_are_compared(
     monkeypatch.setattr(command, "write_onnx", lambda module, path, *_: copied(exported, path))
     assert run(*arguments, "--images", "raw") == 0
     assert "whole, 33x40" in capsys.readouterr().out
+    shutil.copy("raw/0.png", "raw/0.tif")  # no result is written that they would share
+    assert run("export", "--ckpt_path", "alone.ckpt", "--out", "raw/model.onnx", "--images", "raw") == 0
+    assert Path("raw/model.onnx").is_file()
     Image.fromarray(np.zeros((9, 9, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save("colours.png")
     assert run(*arguments, "--images", "colours.png", "--overwrite") == 1
     assert "colours.png has 3 channels, the checkpoint takes 1" in capsys.readouterr().err

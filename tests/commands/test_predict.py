@@ -168,7 +168,8 @@ def test_a_file_whose_name_reads_as_a_glob_is_that_file() -> None:
 
 def test_an_input_named_twice_is_one() -> None:
     draw("in/p1/a.png")
-    assert names("in", "in/p1/a.png", "./in/p1/*.png") == {"in/p1/a.png": "p1/a"}
+    absolute = str(Path("in/p1/a.png").absolute())
+    assert names("in", "in/p1/a.png", "./in/p1/*.png", absolute) == {"in/p1/a.png": "p1/a"}
 
 
 def test_pages_of_stacks_are_counted() -> None:
@@ -707,6 +708,16 @@ def test_resume_does_what_is_missing(binary: StubPredictor, capsys: pytest.Captu
     assert binary.batches == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["failures.csv", "objects.csv"])
+def test_a_folder_in_the_place_of_a_table_is_refused(binary: StubPredictor, name: str) -> None:
+    draw("a.png")
+    Path("predictions", name).mkdir(parents=True)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=f"predictions/{name} is a folder"):
+            predict(["a.png"], ckpt_path="best.ckpt", write="objects", overwrite=overwrite)
+    assert binary.batches == []
+
+
 @pytest.mark.parametrize("write", ["labels,index,probabilities,foreground,overlay,objects"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_large_image_gives_what_a_small_one_gives(
@@ -809,6 +820,25 @@ def test_objects_of_all_images_are_counted_in_one_table(
         "stack,0,lesion,0,0,",
         "stack,1,lesion,1,1,1.0",
     ]
+
+
+def test_objects_are_counted_though_nothing_is_left_to_predict(binary: StubPredictor) -> None:
+    """As after an interruption, where the rest cannot be read or the last image was done before its table."""
+    spots = np.zeros((6, 8), np.uint8)
+    spots[1:3, 1:4] = 200
+    draw("in/a.png", spots)
+    predict(["in"], ckpt_path="best.ckpt", write="objects")
+    counted = Path("predictions/objects.csv")
+    expected = counted.read_text()
+    assert ",1,6," in expected
+    counted.unlink()
+    predict(["in"], ckpt_path="best.ckpt", write="objects", resume=True)
+    assert counted.read_text() == expected
+    counted.unlink()
+    Path("in/b.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match="1 of 1 inputs could not be predicted"):
+        predict(["in"], ckpt_path="best.ckpt", write="objects", resume=True)
+    assert counted.read_text() == expected
 
 
 def test_the_watershed_parts_what_touches(binary: StubPredictor) -> None:

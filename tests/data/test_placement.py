@@ -1,6 +1,7 @@
 """Resolution and georeferencing of images, in the spellings of different programs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_the_pixel_size_of_ome(tmp_path: Path) -> None:
     resolution = placement_of(part).resolution
     assert resolution is not None
     assert resolution == (pytest.approx(200_000), pytest.approx(100_000), 3)
+
+
+@pytest.mark.parametrize("form", ["a.tif", "a.ome.tif"])
+def test_pixels_smaller_than_a_tiff_can_say_have_no_size(tmp_path: Path, form: str) -> None:
+    """As where metres are written without their unit."""
+    options: dict[str, Any] = (
+        {"metadata": {"axes": "YX", "PhysicalSizeX": 6.5e-8, "PhysicalSizeY": 6.5e-8}}
+        if "ome" in form
+        else {"photometric": None, "imagej": True, "resolution": (10_000, 10_000), "metadata": {"unit": "nm"}}
+    )
+    assert placement_of(written(tmp_path / form, **options)) == Placement()
 
 
 def test_the_resolution_of_a_png(tmp_path: Path) -> None:

@@ -42,12 +42,21 @@ def source(source_of: SourceOf) -> Any:
 def test_every_image_and_page_is_a_sample(inputs: list[str]) -> None:
     samples = unlabelled_samples(inputs, 1)
     assert [sample.id for sample in samples] == [
-        "unlabelled/deep/a",
-        "unlabelled/stack-000",
-        "unlabelled/stack-001",
-        "unlabelled/stack-002",
+        "unlabelled/bare/deep/a.png",
+        "unlabelled/stack.tif-000",
+        "unlabelled/stack.tif-001",
+        "unlabelled/stack.tif-002",
     ]
     assert all(sample.masks == () for sample in samples)
+
+
+def test_images_of_one_name_are_samples_each() -> None:
+    names = ["one/a.png", "two/a.png", "two/a.tif"]
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(name)
+    ids = [sample.id for sample in unlabelled_samples(["one", "two", str(Path("two/a.tif").absolute())], 1)]
+    assert ids == [f"unlabelled/{name}" for name in names]
 
 
 def test_their_masks_are_ignored_everywhere(inputs: list[str], source: Any) -> None:
@@ -80,7 +89,9 @@ def test_validation_images_are_refused(source: Any) -> None:
     data = SegmentationDataModule(source, val_fraction=0.25, crop=8, workers=0, unlabelled=["copy.png"])
     held_out = source.arrays[data.split["val"][0]][0]
     Image.fromarray(held_out[..., 0]).save("copy.png")
-    with pytest.raises(InputError, match="1 images are validation images too, such as unlabelled/copy; take them away"):
+    with pytest.raises(
+        InputError, match="1 images are validation images too, such as unlabelled/copy.png; take them away"
+    ):
         data.setup("fit")
 
 

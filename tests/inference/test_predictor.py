@@ -79,6 +79,9 @@ def test_no_tile_is_larger_than_the_description_says() -> None:
     fixed = Brightness(replace(PLAIN, tile=16, fixed=8))
     Predictor([fixed])(image)
     assert set(fixed.seen) == {(1, 1, 8, 8)}
+    largest = Brightness(replace(PLAIN, tile=32))  # of an ensemble, whichever comes first
+    Predictor([largest, fixed, Brightness(replace(PLAIN, fixed=24))])(image)
+    assert set(largest.seen) == set(fixed.seen) == {(1, 1, 8, 8)}
 
 
 def test_networks_are_averaged_each_with_its_own_rule_and_their_decisions_too() -> None:

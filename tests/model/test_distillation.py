@@ -180,7 +180,10 @@ def test_images_without_masks_are_taught(tiny_fit: Fit, trained: Path) -> None:
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (70, 60), np.uint8)).save(f"bare/{number}.png")
     folder = tiny_fit(*taught_by(trained), "--data.unlabelled", "[bare]", "--trainer.log_every_n_steps", 1)
     seen = stored(folder / "checkpoints/best.ckpt")["segmentation"]["trained_on"]
-    assert [name for name in seen if name.startswith("unlabelled/")] == ["unlabelled/0", "unlabelled/1"]
+    assert [name for name in seen if name.startswith("unlabelled/")] == [
+        "unlabelled/bare/0.png",
+        "unlabelled/bare/1.png",
+    ]
     with (folder / "metrics.csv").open() as file:
         losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
     assert len(losses) == 6  # 4 slices and 2 images make 3 batches of 2, twice

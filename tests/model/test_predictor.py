@@ -521,13 +521,21 @@ def test_a_newer_format_is_refused_with_both_numbers():
         {"state_dict": {}},
         {"hyper_parameters": {}},
         {"segmentation": {"format": FORMAT}},
-        {"hyper_parameters": {"classes": {"names": ["a", "b"]}, "in_channels": 1, "network": "Gone"}},
     ],
 )
 def test_a_checkpoint_that_lacks_what_this_version_needs_is_named(changed):
     torch.save(checkpoint_of(module_of()) | changed, "odd.ckpt")
     with pytest.raises(InputError, match="odd.ckpt does not fit this version of the program"):
         load("odd.ckpt")
+
+
+@pytest.mark.parametrize(("network", "told"), [("Gone", "Gone"), ("gone_file.Net", "No module named 'gone_file'")])
+def test_a_checkpoint_whose_network_is_not_here_says_which(network, told):
+    settings = {"classes": {"names": ["a", "b"]}, "in_channels": 1, "network": network}
+    torch.save(checkpoint_of(module_of()) | {"hyper_parameters": settings}, "odd.ckpt")
+    with pytest.raises(InputError, match=f"odd.ckpt cannot be loaded here: .*{told}") as caught:
+        load("odd.ckpt")
+    assert "version" not in str(caught.value)
 
 
 def test_a_device_that_is_not_there_is_refused():

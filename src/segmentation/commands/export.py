@@ -91,7 +91,7 @@ def export(
         scored = _scored(files[0], config)
         examples = _validation(scored)
     else:
-        examples = _raw(images, out, described)
+        examples = _raw(images, described)
     console = Console(markup=False, highlight=False)
     calibration: list[NDArray[Any]] = []
     tried: list[NDArray[Any]] = []
@@ -148,10 +148,10 @@ def _training(scored: Scored) -> list[NDArray[Any]]:
     return [scored.data.reader(sample)[0] for sample in samples]
 
 
-def _raw(images: Path, out: Path, description: Description) -> list[Example]:
+def _raw(images: Path, description: Description) -> list[Example]:
     """Images without masks, as ``predict`` reads them."""
     channels, context = description.in_channels, description.context
-    jobs = [job.of_channels(channels, context) for job in find_jobs([str(images)], out.parent)]
+    jobs = [job.of_channels(channels, context) for job in find_jobs([str(images)])]
     pages = [(job, number) for job in jobs for number in range(job.pages)]
     examples = []
     for job, number in spread(pages, COMPARED):

@@ -120,7 +120,7 @@ def predict(
     if len(left) < len(jobs):
         print(f"{len(jobs) - len(left)} of {len(jobs)} inputs have their results already")
     failures: dict[Job, str] = {}
-    if left:
+    if left or "objects" in kinds:  # whose table counts those of earlier calls too
         predictor = _loading(ckpt_path, onnx, device)(
             threshold=threshold,
             smallest_object=smallest_object,
@@ -136,7 +136,7 @@ def predict(
         if overwrite:  # else --resume after an interruption would take those that are left for new ones
             _remove(left, kinds, out)
         try:
-            failures = _predict_all(predictor, left, kinds, out, instances)
+            failures = _predict_all(predictor, left, kinds, out, instances) if left else {}
         except KeyboardInterrupt:
             print("the same command with --resume does what is missing", file=sys.stderr)
             raise
@@ -144,8 +144,8 @@ def predict(
     if len(left) > len(failures):
         for kind in kinds:
             print(f"{kind} of {len(left) - len(failures)} inputs: {out / kind}")
-        if "objects" in kinds:
-            print(f"objects of each image, counted: {write_counts(out, predictor.classes)}")
+    if "objects" in kinds and len(jobs) > len(failures):
+        print(f"objects of each image, counted: {write_counts(out, predictor.classes)}")
     if failures:
         raise InputError(f"{len(failures)} of {len(left)} inputs could not be predicted; {out / FAILURES} says why")
 
@@ -196,7 +196,9 @@ def _check_tables(kinds: list[Kind], out: Path, *, overwrite: bool) -> None:
     """Refuse tables of somebody else where those over all images go; those of earlier calls are replaced."""
     columns = {FAILURES: FAILURE_COLUMNS} | ({COUNTS: COLUMNS} if "objects" in kinds else {})
     for path, header in ((out / name, header) for name, header in columns.items()):
-        if overwrite or not path.is_file():
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, where a table is to be written; give another --out")
+        if overwrite or not path.exists():
             continue
         with path.open(encoding="utf-8", errors="replace") as file:
             if file.readline().rstrip() != ",".join(header):

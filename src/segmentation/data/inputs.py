@@ -1,7 +1,7 @@
 """What ``predict`` is given: files, folders and globs -> the images behind them."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,48 +62,57 @@ class Job:
         return stacked([in_channels(read_pixels(one), each) for one in near], channels, near)
 
 
-def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
-    """The files behind inputs; below a folder, those of earlier results in ``out`` are none.
+def find_jobs(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
+    """The files behind inputs, each once.
+
+    Args:
+        inputs: Files, folders and globs.
+        out: Folder of results: below a folder of inputs, those of earlier calls are none. None where nothing is written.
 
     Raises:
-        InputError: Naming every input that holds no image, images whose results would share a name, and an input that is
-            ``out``.
+        InputError: Naming every input that holds no image; with ``out`` also images whose results would share a name, and
+            an input that is ``out``.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     empty = []
     for text in inputs:
-        if Path(text).is_dir() and Path(text).resolve() == out.resolve():
+        if out is not None and Path(text).is_dir() and Path(text).resolve() == out.resolve():
             raise InputError(
                 f"{text} is both input and --out, so that results would be inputs next time; give another --out"
             )
-        files = list(_files(text, out.resolve()))
+        files = list(_files(text, out and out.resolve()))
         if not files:
             empty.append(text)
         for path, name in files:
-            found.setdefault(path, name)
+            found.setdefault(path.absolute(), (path, name))
     if empty or not found:
         raise InputError(
             f"no images in {', '.join(map(_told, empty)) or 'nothing'}; give image files, folders or globs "
             f"({', '.join(IMAGE_SUFFIXES)})"
         )
+    if out is not None:
+        _check_names(found.values())
+    return [Job(path, name, _pages(path)) for path, name in found.values()]
+
+
+def _check_names(found: Iterable[tuple[Path, Path]]) -> None:
     by_name: dict[Path, list[Path]] = {}
-    for path, name in found.items():
+    for path, name in found:
         by_name.setdefault(name, []).append(path)
     clashes = [" and ".join(map(str, paths)) for paths in by_name.values() if len(paths) > 1]
     if clashes:
         raise InputError(f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out")
-    return [Job(path, name, _pages(path)) for path, name in found.items()]
 
 
 def _told(text: str) -> str:
     return text if Path(text).exists() or glob.has_magic(text) else f"{text} (does not exist)"
 
 
-def _files(text: str, out: Path) -> Iterator[tuple[Path, Path]]:
+def _files(text: str, out: Path | None) -> Iterator[tuple[Path, Path]]:
     path = Path(text)
     if path.is_dir():
         for file in sorted(here / name for here, names in walk(path) for name in names):
-            earlier = path.resolve() in out.parents and out in file.resolve().parents
+            earlier = out is not None and path.resolve() in out.parents and out in file.resolve().parents
             if is_image(file) and not earlier:
                 yield file, file.relative_to(path).with_suffix("")
     elif path.is_file():

@@ -19,6 +19,9 @@ INCH, CENTIMETRE = 2, 3
 PER_CENTIMETRE = {"nm": 1e7, "um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01, "inch": 1 / 2.54}
 """Units in which ImageJ and OME give the size of a pixel."""
 
+FINEST = 2**32
+"""Pixels per unit that TIFF cannot hold; an OME file in metres that says micrometres has as many."""
+
 Ratio = tuple[int, int] | float
 
 
@@ -75,6 +78,8 @@ def _of_tiff(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Placement:
             resolution = (factor * _number(across), factor * _number(down), CENTIMETRE)
     elif file.is_ome:
         resolution = _of_ome(file.ome_metadata or "") or resolution
+    if resolution is not None and max(map(_number, resolution[:2])) >= FINEST:
+        resolution = None
     return Placement(resolution, geotiff)
 
 

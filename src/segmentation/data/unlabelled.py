@@ -1,8 +1,6 @@
 """Images without masks, which a teacher alone can teach."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from segmentation.inference.classes import Classes
 
 
 def unlabelled_samples(inputs: Sequence[str], channels: int) -> list[Sample]:
-    """One sample without masks for each image and each page of a stack, with the id ``unlabelled/NAME``.
+    """One sample without masks for each image and each page of a stack, with the id ``unlabelled/FILE``.
 
     Args:
         inputs: Files, folders and globs, as for ``predict``.
@@ -25,9 +23,9 @@ def unlabelled_samples(inputs: Sequence[str], channels: int) -> list[Sample]:
     Raises:
         InputError: Naming every input that holds no image.
     """
-    jobs = [job.of_channels(channels, context=0) for job in find_jobs(inputs, Path(os.devnull))]
+    jobs = [job.of_channels(channels, context=0) for job in find_jobs(inputs)]
     return [
-        Sample(f"unlabelled/{job.name}" + (f"-{page:03d}" if job.pages > 1 else ""), (job.part(page),))
+        Sample(f"unlabelled/{job.path}" + (f"-{page:03d}" if job.pages > 1 else ""), (job.part(page),))
         for job in jobs
         for page in range(job.pages)
     ]

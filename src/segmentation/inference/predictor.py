@@ -142,7 +142,7 @@ class Predictor:
 
     Args:
         networks: Of the same classes and channels; their probabilities are averaged. The first one says how
-            images are cut into tiles.
+            images are cut into tiles, which are no larger than a network takes, and which gaps are closed.
         neighbour_weight: Of the slices before and after in a ``stack``, as for ``close_gaps_in_stack``; None for slices
             by themselves.
 
@@ -176,7 +176,8 @@ class Predictor:
                 f"--neighbour_weight {neighbour_weight:g} says how much neighbouring slices count when gaps are closed; "
                 "give --agglomeration too, 0.6 for membranes"
             )
-        self.tiling = replace(self._application.tiling, batch=self.networks[0].together)
+        sides = [self._application.tiling.tile, *(each.fixed for each in described if each.fixed is not None)]
+        self.tiling = replace(self._application.tiling, tile=min(sides), batch=self.networks[0].together)
 
     @property
     def classes(self) -> Classes:
@@ -211,7 +212,7 @@ class Predictor:
         Raises:
             InputError: For another number of channels or pixel type.
         """
-        return np.concatenate(list(self.decision.stream(block[0] for _, block in self.bands([self._check(image)]))))
+        return np.concatenate(list(self.decision.stream(block[0] for _, block in self.bands([image]))))
 
     def probabilities(self, image: ArrayLike | Pixels) -> NDArray[np.float32]:
         """(H, W) or (H, W, C) raw pixels -> (K, H, W) in 0..1; two planes for a binary task.
@@ -219,7 +220,7 @@ class Predictor:
         Raises:
             InputError: For another number of channels or pixel type.
         """
-        return np.concatenate([block[0] for _, block in self.bands([self._check(image)])], axis=1)
+        return np.concatenate([block[0] for _, block in self.bands([image])], axis=1)
 
     def stack(self, images: Iterable[ArrayLike | Pixels]) -> Iterator[NDArray[np.float32]]:
         """Probabilities of the slices of a stack, with ``neighbour_weight`` each with regard to its neighbours.

@@ -134,7 +134,9 @@ def load_module(ckpt_path: str | Path, options: Mapping[str, Any] | None = None)
         module = SegmentationModule(**stored)
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-    except (InputError, KeyError, TypeError, RuntimeError) as error:
+    except InputError as error:
+        raise InputError(f"{ckpt_path} cannot be loaded here: {error}") from error
+    except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{ckpt_path} does not fit this version of the program ({first_sentence(error)}); "
             "load it with the version that wrote it, or train anew"
