@@ -10,15 +10,12 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from segmentation.deployment.metadata import LIMIT
+from segmentation.deployment.metadata import LABELS, LIMIT, PIXELS, PROBABILITIES
 from segmentation.deployment.pooling import with_bins
 from segmentation.errors import InputError
 from segmentation.inference.decision import Decision
 from segmentation.inference.intensity import Intensity
 from segmentation.model.module import SegmentationModule
-
-PIXELS, PROBABILITIES, LABELS = "pixels", "probabilities", "labels"
-"""Names of the input and the outputs."""
 
 
 class PixelsToLabels(nn.Module):

@@ -31,6 +31,9 @@ LIMIT = 2**31 - 1
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 """Whose operators onnxruntime brings along."""
 
+PIXELS, PROBABILITIES, LABELS = "pixels", "probabilities", "labels"
+"""Names of the input and the outputs of the graph."""
+
 _METADATA, _CHECKSUM = 14, "checksum"
 
 

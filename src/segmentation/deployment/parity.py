@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segmentation.deployment import metadata, runtime
 from segmentation.deployment.export import middle, tile_of
-from segmentation.deployment.metadata import Precision
+from segmentation.deployment.metadata import LABELS, PIXELS, PROBABILITIES, Precision
 from segmentation.errors import InputError
 from segmentation.inference.decision import Decision
 from segmentation.inference.predictor import Predictor
@@ -171,7 +171,7 @@ def _quiet() -> Any:
 def _check_labels(session: Any, example: Example, before: Predictor) -> None:
     """The output ``labels``, which programs of others may use, are those of the output ``probabilities``."""
     pixels = tile_of(example.image, before.networks[0].description, 512)
-    probabilities, labels = session.run(["probabilities", "labels"], {"pixels": pixels})
+    probabilities, labels = session.run([PROBABILITIES, LABELS], {PIXELS: pixels})
     wrong = np.argwhere(Decision(before.decision.threshold).labels(probabilities[0]) != labels[0])
     if len(wrong):
         row, column = wrong[0]

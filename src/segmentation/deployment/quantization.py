@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from segmentation.deployment.metadata import PIXELS, PROBABILITIES
 from segmentation.errors import InputError
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -206,13 +207,13 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """The next batch; None after the last."""
         batch = next(self._rest, None)
-        return None if batch is None else {"pixels": batch}
+        return None if batch is None else {PIXELS: batch}
 
 
 def _probabilities(path: Path, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in batches:
-        yield session.run(["probabilities"], {"pixels": batch})[0]
+        yield session.run([PROBABILITIES], {PIXELS: batch})[0]
 
 
 def _change(before: Iterable[NDArray[np.float32]], after: Iterable[NDArray[np.float32]]) -> float:

@@ -121,8 +121,8 @@ class OnnxNetwork:
         side = self.description.fixed
         if side is not None:
             pixels = np.pad(pixels, ((0, 0), (0, 0), (0, side - height), (0, side - width)), mode="edge")
-        feed = {"pixels": np.ascontiguousarray(pixels, self._dtype)}
-        probabilities: NDArray[np.float32] = self._session.run(["probabilities"], feed)[0]
+        feed = {metadata.PIXELS: np.ascontiguousarray(pixels, self._dtype)}
+        probabilities: NDArray[np.float32] = self._session.run([metadata.PROBABILITIES], feed)[0]
         return probabilities[..., :height, :width]
 
 
@@ -182,7 +182,7 @@ def _check(path: str | Path, session: onnxruntime.InferenceSession, description:
     """Refuse a graph that is not the one which is described."""
     inputs = [(tensor.name, *tensor.shape[1:2]) for tensor in session.get_inputs()]
     outputs = [tensor.name for tensor in session.get_outputs()]
-    if inputs != [("pixels", description.in_channels)] or "probabilities" not in outputs:
+    if inputs != [(metadata.PIXELS, description.in_channels)] or metadata.PROBABILITIES not in outputs:
         raise InputError(
             f"{path} takes {inputs} and gives {outputs}; pixels of {description.in_channels} channels and probabilities "
             "are expected. Export the checkpoint anew"
