@@ -56,7 +56,7 @@ class SegmentationModule(LightningModule):
         in_channels: Channels of an image; linked from the data.
         network: A name that the command networks lists (Unet, DeepLabV3Plus, Segformer, PlainUnet, ...), or your own
             torch.nn.Module as FOLDER.FILE.CLASS.
-        encoder: An encoder of SMP (resnet18, mit_b2, ...) or of timm (tu-...); null for the network's usual one.
+        encoder: An encoder of SMP (resnet18, mit_b2, ...) or most of timm (tu-...); null for the network's usual one.
         encoder_weights: imagenet to start from pretrained weights, which are downloaded; null for random.
         network_options: Further arguments of the architecture.
         modalities: Channels of each modality, such as [3, 1] for RGB and depth, which then have an encoder each; null
