@@ -111,7 +111,7 @@ def build_network(
     shortest = 8 * network.encoder.output_stride if isinstance(network, smp.PAN) else 2 * stride
     sized = AnySize(network, stride, shortest, _fixed_size(network))
     cures = {
-        "leave model.network_options out": bool(options),
+        "change model.network_options or leave them out": bool(options),
         "give another model.encoder (this one may take a single size only)": (encoder or "").startswith("tu-"),
     }
     cure = ", or ".join(text for text, helps in cures.items() if helps)
