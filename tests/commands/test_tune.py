@@ -21,6 +21,8 @@ from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.processes import Program
 from segmentation.commands.search_space import SearchSpace, read_space
 from segmentation.commands.shared_study import next_trial, open_study, tried_in
+from segmentation.data.sources.synthetic import SyntheticSource
+from segmentation.errors import InputError
 
 Run = Callable[..., int]
 
@@ -41,6 +43,7 @@ SPACE = {
     "data.crop": {"low": 32, "high": 256, "step": 32},
     "data.augment": ["flips", [{"D4": {"p": 1.0}}]],
 }
+SPLIT = {"train": ["a", "b", "c"], "val": ["d"], "test": []}
 TINY = (
     *("--data.crop", "32", "--data.batch_size", "2", "--data.workers", "0", "--trainer.max_epochs", "1"),
     *("--model.encoder", "tu-test_resnet.r160_in1k", "--trainer.precision", "32-true"),
@@ -153,6 +156,18 @@ def test_the_best_of_a_search_beats_the_config_and_trains_again(
     assert "model.weight_decay: 0.01 there, 0.5 asked for" in message and "space.data.augment" in message
 
 
+def test_a_search_does_not_go_on_with_other_samples(
+    run: Run, args: list[str], fits: Fits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tune", *args, "--trials", 1) == 0
+    fits.commands.clear()
+    samples = SyntheticSource.samples
+    monkeypatch.setattr(SyntheticSource, "samples", lambda source: samples(source)[1:])
+    assert run("tune", *args, "--trials", 2) == 1
+    assert "the samples of its split are not those of the data set now" in capsys.readouterr().err
+    assert fits.commands == []
+
+
 def test_what_is_drawn_depends_on_seed_and_results_alone(run: Run, args: list[str], fits: Fits) -> None:
     assert run("tune", *args, "--trials", 4) == 0
     assert run("tune", *args, "--trials", 2, "--out", "halves") == 0
@@ -211,24 +226,42 @@ def test_a_stopped_trial_goes_on_in_its_run(
 
 
 @pytest.fixture
-def space() -> SearchSpace:
-    return read_space(Path(write("space.yaml", SPACE)), FitArguments(["--config", write("mine.yaml", CONFIG)]))
+def asked() -> FitArguments:
+    return FitArguments(["--config", write("mine.yaml", CONFIG)])
+
+
+@pytest.fixture
+def space(asked: FitArguments) -> SearchSpace:
+    return read_space(Path(write("space.yaml", SPACE)), asked)
 
 
 def test_a_training_that_steps_end_has_no_epochs_to_wait_for(space: SearchSpace) -> None:
-    open_study(Path(), space, "val/iou", -1)
+    asked = FitArguments(["--config", "mine.yaml", "--trainer.max_epochs", "-1", "--trainer.max_steps", "9"])
+    open_study(Path(), space, asked, SPLIT)
+
+
+def test_a_search_of_an_earlier_version_goes_on(asked: FitArguments, space: SearchSpace) -> None:
+    study = open_study(Path(), space, asked, SPLIT)
+    stored = study.user_attrs["arguments"]
+    del stored["distillation"], stored["model"]["tile"]  # which that version had not
+    study.set_user_attr("arguments", stored)
+    assert len(open_study(Path(), space, asked, SPLIT).get_trials()) == 1
+    with pytest.raises(InputError, match="samples of its split are not those of the data set now"):
+        open_study(Path(), space, asked, SPLIT | {"val": ["d", "e"]})
 
 
 @pytest.mark.parametrize("name", ["what?", "a%20b", "{b}", "{", "100%", "a#b", "a b"])
-def test_the_study_lies_in_its_folder_whatever_that_is_called(name: str, space: SearchSpace) -> None:
+def test_the_study_lies_in_its_folder_whatever_that_is_called(
+    name: str, asked: FitArguments, space: SearchSpace
+) -> None:
     folder = Path("searches", name)
     folder.mkdir(parents=True)
-    open_study(folder, space, "val/iou", 9)
+    open_study(folder, space, asked, SPLIT)
     assert (folder / "study.db").is_file() and list(Path("searches").iterdir()) == [folder]
 
 
-def test_what_a_killed_process_ran_is_drawn_again(space: SearchSpace) -> None:
-    study = open_study(Path(), space, "val/iou", 9)
+def test_what_a_killed_process_ran_is_drawn_again(asked: FitArguments, space: SearchSpace) -> None:
+    study = open_study(Path(), space, asked, SPLIT)
     first = study.ask(space.distributions)  # nobody holds it
     drawn = next_trial(study, Path(), space, 5, 0)
     assert drawn is not None
@@ -236,16 +269,16 @@ def test_what_a_killed_process_ran_is_drawn_again(space: SearchSpace) -> None:
     with held:
         assert trial.number == 1 and trial.params == first.params == space.start
         assert [one.number for one in tried_in(study)] == [1]
-        other = next_trial(open_study(Path(), space, "val/iou", 9), Path(), space, 5, 0)  # this one is held
+        other = next_trial(open_study(Path(), space, asked, SPLIT), Path(), space, 5, 0)  # this one is held
         assert other is not None and other[0].number == 2
         other[1].__exit__(None, None, None)
 
 
-def test_several_processes_share_the_trials(space: SearchSpace) -> None:
+def test_several_processes_share_the_trials(asked: FitArguments, space: SearchSpace) -> None:
     numbers: list[int] = []
 
     def search() -> None:
-        study = open_study(Path(), space, "val/iou", 9)
+        study = open_study(Path(), space, asked, SPLIT)
         while (drawn := next_trial(study, Path(), space, 12, 0)) is not None:
             trial, held = drawn
             with held:
@@ -259,7 +292,7 @@ def test_several_processes_share_the_trials(space: SearchSpace) -> None:
     for thread in threads:
         thread.join()
     assert sorted(numbers) == list(range(12))
-    tried = tried_in(open_study(Path(), space, "val/iou", 9))
+    tried = tried_in(open_study(Path(), space, asked, SPLIT))
     assert len({one.values["model.lr"] for one in tried}) == 12
     assert sum(one.values == space.start for one in tried) == 1
 
@@ -313,6 +346,9 @@ def test_trials_are_fits(run: Run, args: list[str], monkeypatch: pytest.MonkeyPa
         ({"model.network": ["FPN", "Linknet"]}, ["own value 'Unet'", "is no choice; add it"]),
         ({"model.lr": 0.1}, ["is 0.1; give choices"]),
         ({"data.fold": [0, 2]}, ["on other samples or by another score"]),
+        ({"trainer.limit_val_batches": [1.0, 0.5]}, ["on other samples or by another score"]),
+        ({"trainer.overfit_batches": [0.0, 1]}, ["on other samples or by another score"]),
+        ({"trainer.fast_dev_run": [False, True]}, ["on other samples or by another score"]),
         (
             {"model.loss": [{"bce": 1, "dice": 1}, {"bce": 1}], "model.loss.dice": {"low": 0, "high": 1}},
             ["varied as a whole"],
@@ -342,7 +378,7 @@ def config() -> list[str]:
 def test_a_class_named_like_a_loss_is_searched_for_its_most(args: list[str]) -> None:
     fit = FitArguments([*args[:2], "--checkpoint.monitor", "val/iou/blossom"])
     space = read_space(Path(args[-1]), fit)  # which may vary the loss
-    assert open_study(Path(), space, "val/iou/blossom", 9).direction.name == "MAXIMIZE"
+    assert open_study(Path(), space, fit, SPLIT).direction.name == "MAXIMIZE"
 
 
 @pytest.mark.parametrize(

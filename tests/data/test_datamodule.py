@@ -153,6 +153,13 @@ def test_training_images_of_several_sizes_need_a_crop(source_of: SourceOf) -> No
     assert shapes == {(1, 8, 8), (1, 8, 12)}
 
 
+def test_an_augmentation_that_changes_sizes_is_named_among_the_cures(source_of: SourceOf) -> None:
+    data = data_of(source_of(arrays(*range(6))), crop=8, augment=[{"RandomScale": {"scale_limit": 0.5, "p": 1}}])
+    message = refusal(lambda: list(data.train_dataloader()))
+    assert "cannot share a batch" in message
+    assert "leave what changes sizes, such as RandomScale, out of data.augment" in message
+
+
 def test_a_stage_reads_only_what_it_needs(source_of: SourceOf) -> None:
     broken = arrays(*range(6))
     broken["s0"] = InputError("s0.png is torn"), broken["s0"][1]

@@ -4,6 +4,7 @@ import csv
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 from segmentation import cli
 from segmentation.model.finetuning import rates_by_layer
+from segmentation.model.module import SegmentationModule
 
 Fit = Callable[..., Path]
 
@@ -31,7 +33,7 @@ def linear(count: int) -> nn.Module:
 
 def test_rates_by_layer_by_hand():
     model = network(linear(15))
-    groups = rates_by_layer(model, lr=0.8, decay=0.5)
+    groups = rates_by_layer(model, model.parameters(), lr=0.8, decay=0.5)
     assert {group["name"]: (len(group["params"]), group["lr"]) for group in groups} == {
         "encoder0": (12, pytest.approx(0.1)),
         "encoder1": (12, pytest.approx(0.2)),
@@ -50,15 +52,45 @@ def test_rates_by_layer_are_those_of_timm():
         for group in timm.optim.param_groups_layer_decay(model, layer_decay=0.75)
         for parameter in group["params"]
     }
-    groups = rates_by_layer(model, lr=1.0, decay=0.75)
+    groups = rates_by_layer(model, model.parameters(), lr=1.0, decay=0.75)
     assert {parameter: group["lr"] for group in groups for parameter in group["params"]} == pytest.approx(expected)
 
 
 def test_encoders_side_by_side_have_the_same_rates():
     both = nn.Module()
     both.encoders = nn.ModuleList([linear(7), linear(7)])
-    groups = rates_by_layer(network(both), lr=1.0, decay=0.5)
+    model = network(both)
+    groups = rates_by_layer(model, model.parameters(), lr=1.0, decay=0.5)
     assert [(len(group["params"]), group["lr"]) for group in groups] == [(24, 0.25), (4, 0.5), (4, 1.0)]
+
+
+def rates_of(encoder: str) -> tuple[nn.Module, dict[nn.Parameter, float]]:
+    """The encoder of a Unet, and the rate of each of its parameters at lr 1 and decay 0.9."""
+    module = SegmentationModule({"names": ["a", "b"]}, 1, encoder=encoder, layer_decay=0.9, lr=1.0, schedule="constant")
+    module.trainer = SimpleNamespace(  # type: ignore[assignment] # no more is asked of it
+        **{"gradient_clip_val": None, "datamodule": SimpleNamespace(batches_per_epoch=lambda: 1)},
+        **{"limit_train_batches": 1.0, "accumulate_grad_batches": 1, "max_epochs": 1, "max_steps": -1},
+    )
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    return module.network.network.encoder, {one: group["lr"] for group in groups for one in group["params"]}
+
+
+def test_layers_are_those_that_an_image_meets_one_after_another() -> None:
+    encoder, rates = rates_of("mit_b0")  # made with the patch embeddings of all stages before the blocks
+    for stage in (2, 3, 4):
+        below, embedding, above = (
+            [rates[one] for one in encoder.get_submodule(name).parameters()]
+            for name in (f"block{stage - 1}", f"patch_embed{stage}", f"block{stage}")
+        )
+        assert max(below) <= min(embedding) <= max(embedding) <= min(above)
+        assert max(below) < max(above)
+    assert encoder.training
+
+
+def test_layers_of_a_resnet_are_those_in_which_it_is_made() -> None:
+    encoder, rates = rates_of("resnet18")
+    expected = [0.9 ** (5 - place // 12) for place in range(60)]
+    assert [rates[parameter] for parameter in encoder.parameters()] == pytest.approx(expected)
 
 
 def test_a_run_has_the_rates_of_its_layers(tiny_fit: Fit) -> None:

@@ -108,6 +108,13 @@ def test_an_optimizer_that_this_machine_lacks_is_refused_with_the_reason(monkeyp
         build_optimizer("fusedadam", parameters(), 1e-3, 0, {})
 
 
+def test_an_optimizer_that_needs_second_derivatives_is_refused():
+    with pytest.raises(
+        InputError, match="model.optimizer adahessian needs second derivatives, which fit does not comp"
+    ):
+        build_optimizer("adahessian", parameters(), 1e-3, 0, {})
+
+
 def test_constant_stays():
     assert rates("constant", 5, lr=0.3) == [0.3] * 6
 

@@ -43,9 +43,7 @@ def states_of(folders: Sequence[Path], asked: FitArguments) -> dict[Path, State]
             continue
         config = asked.plain()
         config["data"] |= {"folds": len(folders), "fold": fold}
-        different = differences(asked.completed(stored_config(folder)), config)
-        if stored_split(folder) != split:
-            different.append("the samples of its split.json are not those of the data set now")
+        different = differences(asked.completed(stored_config(folder)), config, stored_split(folder) == split)
         if different:
             problems.append(f"{folder} is of another training:" + "".join(f"\n  {line}" for line in different))
     if problems:
@@ -79,12 +77,12 @@ def _split(asked: FitArguments, count: int, fold: int) -> Split:
     return data.split
 
 
-def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Lines about the arguments of two configs that differ, without those that change no result."""
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any], same_samples: bool) -> list[str]:
+    """Lines about the arguments of two configs that differ, without those that change no result, and about the samples."""
     there, here = flattened(stored), flattened(asked)
     names = [name for name in here | there if not name.startswith(WATCHING)]
     return [
         f"{name}: {there.get(name)} there, {here.get(name)} asked for"
         for name in names
         if there.get(name) != here.get(name)
-    ]
+    ] + ([] if same_samples else ["the samples of its split are not those of the data set now"])

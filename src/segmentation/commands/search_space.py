@@ -18,6 +18,7 @@ from segmentation.parse_errors import nearest_option
 SCORED_ON = (
     *("data.source", "data.split_file", "data.folds", "data.fold", "data.val_fraction", "data.test_fraction"),
     *("data.split_kind", "data.group", "model.scores", "model.target_class", "checkpoint.monitor"),
+    *("trainer.limit_val_batches", "trainer.overfit_batches", "trainer.fast_dev_run"),
 )
 """Arguments that choose the samples or the score by which trials are compared."""
 

@@ -1,5 +1,6 @@
 """One Optuna study in a folder, on which several processes work at once and which outlives each of them."""
 
+import hashlib
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,8 +11,10 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import URL
 
+from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.fold_states import differences
 from segmentation.commands.search_space import SearchSpace
+from segmentation.data.splits import Split
 from segmentation.errors import InputError
 from segmentation.evaluation.study import Tried
 from segmentation.metrics.direction import lower_is_better
@@ -24,7 +27,7 @@ NEVER_STOPPED = 4
 WARM = 3
 """No trial is stopped in the first third of its epochs, where a small learning rate is behind and may win."""
 
-_ARGUMENTS, _INSTEAD_OF, _RUN, _PROBLEM = "arguments", "instead_of", "run", "problem"
+_ARGUMENTS, _SPLIT, _INSTEAD_OF, _RUN, _PROBLEM = "arguments", "split", "instead_of", "run", "problem"
 
 _STATES: dict[TrialState, Literal["running", "complete", "pruned", "failed"]] = {
     TrialState.RUNNING: "running",
@@ -34,20 +37,22 @@ _STATES: dict[TrialState, Literal["running", "complete", "pruned", "failed"]] = 
 }
 
 
-def open_study(folder: Path, space: SearchSpace, monitor: str, epochs: int | None) -> optuna.Study:
+def open_study(folder: Path, space: SearchSpace, asked: FitArguments, split: Split) -> optuna.Study:
     """Open the study of a folder, or begin one with the config itself as its first trial.
 
     Args:
         folder: It exists.
         space: What is varied.
-        monitor: The score; higher is better unless it is a loss.
-        epochs: Of a trial.
+        asked: The config itself; its ``checkpoint.monitor`` is the score, of which higher is better unless it is a loss.
+        split: The samples that trials train and are scored on.
 
     Raises:
-        InputError: When the study there is of other arguments, with the differences.
+        InputError: When the study there is of other arguments or samples, with the differences.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    asked = json.loads(json.dumps(space.arguments | {"space": space.given}))  # as the study gives it back
+    monitor, epochs = asked.resolved.checkpoint.monitor, asked.resolved.trainer.max_epochs
+    arguments = json.loads(json.dumps(space.arguments | {"space": space.given}))  # as the study gives it back
+    digest = hashlib.sha256(json.dumps(split).encode()).hexdigest()
     # escapes ? and % as a URL must, and the braces in which Optuna looks for fields
     url = URL.create("sqlite", database=str(folder / STUDY)).render_as_string()
     with others_wait(folder):
@@ -58,16 +63,18 @@ def open_study(folder: Path, space: SearchSpace, monitor: str, epochs: int | Non
             pruner=optuna.pruners.MedianPruner(NEVER_STOPPED, n_warmup_steps=max(0, epochs or 0) // WARM),
             load_if_exists=True,
         )
-        stored = study.user_attrs.get(_ARGUMENTS)
-        if stored is None:
+        if _ARGUMENTS not in study.user_attrs:
             study.enqueue_trial(space.start)
-            study.set_user_attr(_ARGUMENTS, asked)
-    different = [] if stored is None else differences(stored, asked)
+            study.set_user_attr(_SPLIT, digest)
+            study.set_user_attr(_ARGUMENTS, arguments)
+        known = study.user_attrs
+    stored = known[_ARGUMENTS]
+    completed = stored | asked.completed({name: held for name, held in stored.items() if name != "space"})
+    # a study of an earlier version has no split
+    different = differences(completed, arguments, known.get(_SPLIT, digest) == digest)
     if different:
         lines = "".join(f"\n  {line}" for line in different)
-        raise InputError(
-            f"{folder} holds a search with other arguments:{lines}\ngive the same ones, or another folder as --out"
-        )
+        raise InputError(f"{folder} holds another search:{lines}\ngive the same arguments, or another folder as --out")
     return study
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from segmentation.callbacks.checkpoints import FOLDER
 from segmentation.callbacks.runs import make_folder
 from segmentation.commands.fit_arguments import FitArguments
+from segmentation.data.configured import build
+from segmentation.data.splits import Split
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.study import Tried, best_of, draw, write_table
@@ -57,11 +59,12 @@ def tune(*fit: str, space: Path, trials: int = 30, out: Path | None = None) -> i
     asked = FitArguments(list(fit))
     _check(asked, trials)
     searched = read_space(space, asked)
+    split = _split(asked)
     folder = asked.parent / "tune" if out is None else out
     make_folder(folder)
     arguments = asked.resolved
     monitor, seed = arguments.checkpoint.monitor, int(arguments.seed_everything)
-    study = open_study(folder, searched, monitor, arguments.trainer.max_epochs)
+    study = open_study(folder, searched, asked, split)
     print(f"{trials} trials in {folder}, of which {len(tried_in(study))} are there")
     while (drawn := next_trial(study, folder, searched, trials, seed)) is not None:
         trial, held = drawn
@@ -101,6 +104,12 @@ def _check(asked: FitArguments, trials: int) -> None:
             raise InputError(f"--{name} is {asked.resolved[name]}, but each trial has its own; leave it out")
     if asked.resolved.seed_everything is True:
         raise InputError("--seed_everything is true, another seed for each trial; give a number, such as 0")
+
+
+def _split(asked: FitArguments) -> Split:
+    data = build(asked.resolved.data)
+    data.prepare_data()
+    return data.split
 
 
 def _write(study: Study, folder: Path, searched: SearchSpace, monitor: str, fit: Sequence[str]) -> None:

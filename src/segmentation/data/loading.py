@@ -84,7 +84,8 @@ def _collate(items: list[Item]) -> Any:
     if len(sizes) > 1:  # also one size, once a transform has turned some of the images
         raise InputError(
             f"images of the sizes {sorted(sizes)} (HxW) cannot share a batch; "
-            "set data.crop to a side in pixels, or data.batch_size: 1"
+            "set data.crop to a side in pixels and leave what changes sizes, such as RandomScale, out of data.augment, "
+            "or set data.batch_size: 1"
         )
     return default_collate(items)
 

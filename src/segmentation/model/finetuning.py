@@ -1,5 +1,6 @@
 """Fine-tuning: an encoder that learns more slowly than the decoder, or not at all at first."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -38,21 +39,24 @@ class FrozenEncoder(Callback):
                 parameter.grad = None
 
 
-def rates_by_layer(network: nn.Module, lr: float, decay: float) -> list[dict[str, Any]]:
+def rates_by_layer(network: nn.Module, order: Iterable[nn.Parameter], lr: float, decay: float) -> list[dict[str, Any]]:
     """Parameter groups for an optimizer whose rates fall towards the image (Bao et al. 2022, BEiT, arXiv 2106.08254).
 
     Of n layers of the encoder, layer i from 0 has the rate ``lr * decay ** (n - i)``; what is not in the encoder
     has ``lr``.
 
     Args:
-        network: With an ``encoder``, whose layers are its parameters in the order in which they were made; encoders
-            side by side, such as one for each modality, have the same layers.
+        network: With an ``encoder``, whose layers are ``LAYER`` of its parameters each; encoders side by side, such as
+            one for each modality, have the same layers.
+        order: The parameters of the network, those nearest to the image first.
         lr: Learning rate of the decoder.
         decay: Factor from a layer to the one below it.
     """
     encoder: Any = network.encoder
     beside = getattr(encoder, "encoders", [encoder])
-    layer_of = {parameter: i // LAYER for part in beside for i, parameter in enumerate(part.parameters())}
+    place = {parameter: i for i, parameter in enumerate(order)}
+    ordered = [sorted(part.parameters(), key=place.__getitem__) for part in beside]
+    layer_of = {parameter: i // LAYER for part in ordered for i, parameter in enumerate(part)}
     count = 1 + max(layer_of.values())
     layers: dict[int, list[nn.Parameter]] = {}
     for parameter in network.parameters():

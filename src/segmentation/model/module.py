@@ -25,6 +25,7 @@ from segmentation.model.averaging import AverageWeights, check_average
 from segmentation.model.checkpoint import FORMAT, check_data, read_extras
 from segmentation.model.finetuning import FrozenEncoder, check_finetuning, rates_by_layer
 from segmentation.model.losses.class_weights import balanced_weights
+from segmentation.model.networks.first_use import by_first_use
 from segmentation.model.networks.unused import unused_parameters
 from segmentation.model.networks.widths import Widths, set_widths
 from segmentation.model.optimization import build_optimizer, build_schedule, check_optimization, watched
@@ -55,7 +56,7 @@ class SegmentationModule(LightningModule):
         in_channels: Channels of an image; linked from the data.
         network: A name that the command networks lists (Unet, DeepLabV3Plus, Segformer, PlainUnet, ...), or your own
             torch.nn.Module as FOLDER.FILE.CLASS.
-        encoder: An encoder of SMP (resnet18, mit_b2, ...) or of timm (tu-...); null for the network's usual one.
+        encoder: An encoder of SMP (resnet18, mit_b2, ...) or most of timm (tu-...); null for the network's usual one.
         encoder_weights: imagenet to start from pretrained weights, which are downloaded; null for random.
         network_options: Further arguments of the architecture.
         modalities: Channels of each modality, such as [3, 1] for RGB and depth, which then have an encoder each; null
@@ -331,7 +332,7 @@ class SegmentationModule(LightningModule):
         lr, decay = settings["lr"], settings["layer_decay"]
         optimizer = build_optimizer(
             settings["optimizer"],
-            self.parameters() if decay is None else rates_by_layer(self.network.network, lr, decay),
+            self.parameters() if decay is None else self._rates_by_layer(lr, decay),
             lr,
             settings["weight_decay"],
             settings["optimizer_options"] or {},
@@ -413,6 +414,10 @@ class SegmentationModule(LightningModule):
 
     def _decided(self) -> dict[str, Any]:
         return {name: self.hparams[name] for name in DECIDED if self.hparams[name] is not None}
+
+    def _rates_by_layer(self, lr: float, decay: float) -> list[dict[str, Any]]:
+        image = next(self.network.parameters()).new_zeros(1, self.hparams["in_channels"], 1, 1)
+        return rates_by_layer(self.network.network, by_first_use(self.network, image), lr, decay)
 
     def _total_steps(self) -> float:
         # not trainer.estimated_stepping_batches: it makes the loader before a resumed run knows its position

@@ -35,7 +35,7 @@ def build_optimizer(
     """An optimizer by name.
 
     Args:
-        name: adam, adamw, sgd, rmsprop, or any of ``timm.optim.list_optimizers()``.
+        name: adam, adamw, sgd, rmsprop, or any of ``timm.optim.list_optimizers()`` of the first order.
         parameters: To optimize, or groups of them.
         lr: Learning rate; that of a group wins.
         weight_decay: On all parameters.
@@ -44,7 +44,8 @@ def build_optimizer(
             another way.
 
     Raises:
-        InputError: For an unknown name or option, with the nearest known ones.
+        InputError: For an unknown name or option, with the nearest known ones, and for an optimizer that needs more
+            than gradients.
     """
     import timm.optim  # brings all networks of timm along, which the command line need not wait for
 
@@ -55,6 +56,10 @@ def build_optimizer(
         optimizer = TORCH_OPTIMIZERS.get(name) or timm.optim.get_optimizer_class(name, bind_defaults=True)
     except (AssertionError, ImportError) as error:  # apex's and bitsandbytes' need a GPU and those packages
         raise InputError(f"model.optimizer {name} is not to be had on this machine ({error})") from error
+    if name not in TORCH_OPTIMIZERS and timm.optim.get_optimizer_info(name).second_order:
+        raise InputError(
+            f"model.optimizer {name} needs second derivatives, which fit does not compute; give another, such as adamw"
+        )
     accepted = list(inspect.signature(optimizer).parameters)
     for option in options:
         if option in ("lr", "weight_decay"):

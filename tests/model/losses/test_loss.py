@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,16 @@ def test_an_option_that_a_loss_does_not_take_is_refused_with_the_cure(options, m
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "option"), [("cldice", "target"), ("skeleton_recall", "target"), ("unet", "background")]
+)
+def test_an_option_that_names_the_ignored_class_is_refused(name, option):
+    ignoring = Classes(THREE.names, ignore_index=0)
+    with pytest.raises(InputError, match=f"{name} refuses .*: the class 'road' is the ignored one .*; name another"):
+        Loss({name: 1}, ignoring, None, {name: {option: "road"}})
+    assert Loss({name: 1}, ignoring, None, {name: {option: "tree"}})
+
+
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in WEIGHTED])
 def test_class_weights_of_two_classes_are_refused_where_they_would_do_nothing(name):
     with pytest.raises(InputError, match=f"{name} takes none in a task of 2 classes; losses that do: bce, ce, unet"):
@@ -244,7 +255,7 @@ def test_class_weights_of_several_classes_are_refused_where_they_would_do_nothin
         Loss({"ce": 1, name: 1}, THREE, [1, 2, 3])
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 2, 3], [1, -1], [0, 0]])
+@pytest.mark.parametrize("weights", [[1], [1, 2, 3], [1, -1], [0, 0], [math.nan, 1], [1, math.inf]])
 def test_class_weights_that_do_not_fit_are_refused_with_the_classes(weights):
     with pytest.raises(InputError, match=r"do not fit the 2 classes \['background', 'lesion'\]"):
         Loss({"bce": 1}, TWO, weights)

@@ -175,9 +175,9 @@ def test_options_that_do_not_fit_together_are_refused_with_the_reason():
         (
             "FPN",
             {"upsampling": 8},
-            r"FPN with {'upsampling': 8} answers an image of shape \(1, 3, 64, 64\) with \(1, 4, 128",
+            r"FPN with .* {'upsampling': 8} answers an image of shape \(1, 3, 64, 96\) with \(1, 4, 128",
         ),
-        ("PSPNet", {"encoder_depth": 4}, r"with \(1, 4, 32, 32\); it must be logits of shape \(1, 4, 64, 64\)"),
+        ("PSPNet", {"encoder_depth": 4}, r"with \(1, 4, 32, 48\); it must be logits of shape \(1, 4, 64, 96\)"),
     ],
 )
 def test_options_with_which_a_network_answers_in_another_size_are_refused(name, options, message):
@@ -196,6 +196,19 @@ def test_options_with_which_a_network_answers_in_another_size_are_refused(name, 
 def test_a_network_asks_for_the_encoders_it_is_made_for(name, encoder, cure):
     with pytest.raises(InputError, match=cure):
         build_network(name, encoder, None, 3, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("encoder", "told"),
+    [
+        ("tu-gcvit_xxtiny", r"fails on an image of shape \(1, 1, 64, 96\) .*; give another model.encoder"),
+        ("tu-botnet26t_256", r"fails on an image of shape \(1, 1, 64, 96\) .*; give another model.encoder"),
+        ("tu-nest_tiny", r"cannot be built \(IndexError: .*\); it takes encoders such as resnet18"),
+    ],
+)
+def test_an_encoder_that_takes_no_images_of_any_size_is_refused_before_the_first_one(encoder, told):
+    with pytest.raises(InputError, match=f"Unet with encoder {encoder} and {{}} {told}"):
+        build_network("Unet", encoder, None, 1, 1, {})
 
 
 def test_dpt_takes_any_size_with_a_transformer_made_for_one():

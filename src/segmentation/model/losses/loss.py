@@ -1,6 +1,7 @@
 """Losses by name, summed with weights. All ignore the ignored pixels and are computed in float32."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -140,10 +141,10 @@ def _check_options(weights: dict[str, float], options: dict[str, dict[str, Any]]
 def _check_class_weights(names: list[str], classes: Classes, class_weights: list[float] | None) -> None:
     if class_weights is None:
         return
-    if len(class_weights) != len(classes) or min(class_weights) < 0 or sum(class_weights) == 0:
+    if len(class_weights) != len(classes) or min(class_weights) < 0 or not 0 < sum(class_weights) < math.inf:
         raise InputError(
             f"model.class_weights {class_weights} do not fit the {len(classes)} classes {list(classes.names)}; "
-            "give one weight >= 0 per class, not all 0"
+            "give one finite weight >= 0 per class, not all 0"
         )
     able = WEIGHTED if classes.binary else WEIGHTED_MULTICLASS
     unable = [name for name in names if name not in able]

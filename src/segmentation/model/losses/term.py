@@ -56,13 +56,16 @@ class Term(nn.Module):
         """The class of this name; of null, every class.
 
         Raises:
-            ValueError: For a name that is none of the classes.
+            ValueError: For a name that is none of the classes, or that of the ignored one.
         """
         names = list(self.classes.names)
         if target is not None and target not in names:
             raise ValueError(f"the class {target!r} is unknown" + nearest(str(target), names))
         chosen = range(len(names)) if target is None else [names.index(target)]
-        return [index for index in chosen if index != self.classes.ignore_index]
+        counted = [index for index in chosen if index != self.classes.ignore_index]
+        if not counted:
+            raise ValueError(f"the class {target!r} is the ignored one (ignore_index); name another, or leave it out")
+        return counted
 
 
 def one_hot(mask: Tensor, indices: Sequence[int]) -> Tensor:

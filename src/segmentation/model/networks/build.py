@@ -1,4 +1,4 @@
-"""Networks by name: every architecture of SMP with every encoder, what SMP lacks, and the user's own."""
+"""Networks by name: every architecture of SMP with most encoders, what SMP lacks, and the user's own."""
 
 import inspect
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def build_network(
 
     Args:
         name: Of ``ARCHITECTURES``, or the import path of a class of the user's own.
-        encoder: An encoder of SMP (``resnet18``, ``mit_b2``, ...) or of timm (``tu-...``); None for the usual one.
+        encoder: An encoder of SMP (``resnet18``, ``mit_b2``, ...) or most of timm (``tu-...``); None for the usual one.
         encoder_weights: ``imagenet`` or another set of pretrained weights, downloaded; None for random ones.
         in_channels: C.
         out_channels: Logits per pixel: 1 for two classes, else K.
@@ -90,7 +90,8 @@ def build_network(
 
     Raises:
         InputError: For an unknown name or option, with the nearest known ones, for modalities that do not
-            fit, for options with which it answers in another size, or when pretrained weights cannot be fetched.
+            fit, for options with which it answers in another size, for an encoder of timm that takes one size only
+            and does not say which, or when pretrained weights cannot be fetched.
     """
     if modalities is not None:
         _check_modalities(name, modalities, in_channels)
@@ -109,9 +110,15 @@ def build_network(
     # PAN halves the encoder's last features three times
     shortest = 8 * network.encoder.output_stride if isinstance(network, smp.PAN) else 2 * stride
     sized = AnySize(network, stride, shortest, _fixed_size(network))
-    if options:
-        size, cure = (in_channels, sized.shortest, sized.shortest), "leave model.network_options out, or change them"
-        check_answer(f"{name} with {options}", network, size, out_channels, cure)
+    cures = {
+        "change model.network_options or leave them out": bool(options),
+        "give another model.encoder (this one may take a single size only)": (encoder or "").startswith("tu-"),
+    }
+    cure = ", or ".join(text for text, helps in cures.items() if helps)
+    if cure:
+        # not a square, which some that take a single size would pass
+        size = (in_channels, sized.shortest, sized.shortest if sized.fixed else sized.shortest + stride)
+        check_answer(f"{name} with encoder {encoder} and {options}", network, size, out_channels, cure)
     return sized
 
 
@@ -142,8 +149,8 @@ def _by_name(
                 f"the {encoder_weights!r} weights of {encoder} could not be loaded ({first_line(error)}); "
                 "set model.encoder_weights: null, or run once where the network can be reached"
             ) from error
-        if isinstance(error, (ValueError, TypeError, KeyError, AssertionError, RuntimeError, NotImplementedError)):
-            hint = f"; it takes encoders such as {architecture.encoder}" if architecture.prefix else ""
+        if isinstance(error, (ValueError, TypeError, LookupError, AssertionError, RuntimeError)):
+            hint = f"; it takes encoders such as {architecture.encoder}" if architecture.prefix or not options else ""
             raise InputError(
                 f"{name} with encoder {encoder} and {options} cannot be built ({first_line(error)}){hint}"
             ) from error
