@@ -26,6 +26,10 @@ def test_a_named_folder_is_used_unless_it_holds_a_run(tmp_path: Path, monkeypatc
     (named / "notes.txt").touch()
     assert folder_of_fit(str(named), None) == named
     (named / "config.yaml").touch()
+    with pytest.raises(InputError, match=r"holds a run already \(config.yaml\); give another folder$"):
+        folder_of_fit(str(named), None)
+    (named / "checkpoints").mkdir()
+    (named / "checkpoints/last.ckpt").touch()
     with pytest.raises(
         InputError, match=r"holds a run already \(config.yaml\).*--ckpt_path .*mine/checkpoints/last.ckpt"
     ):

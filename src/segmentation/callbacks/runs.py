@@ -54,10 +54,9 @@ def folder_of_fit(named: str | None, resumed: Path | None) -> Path | None:
         )
     held = [name for name in (CONFIG, FOLDER) if (folder / name).exists()]
     if held and _is_first_process():
-        raise InputError(
-            f"--run_folder {folder} holds a run already ({held[0]}); give another folder, or go on with this run: "
-            f"--ckpt_path {shlex.quote(str(folder / FOLDER / 'last.ckpt'))}"
-        )
+        last = folder / FOLDER / "last.ckpt"
+        going_on = f", or go on with this run: --ckpt_path {shlex.quote(str(last))}" if last.is_file() else ""
+        raise InputError(f"--run_folder {folder} holds a run already ({held[0]}); give another folder{going_on}")
     return folder
 
 

@@ -82,7 +82,7 @@ def convert(
     if not samples:
         raise InputError("none of the samples has a mask; there is nothing to convert")
     _check_names(source.classes, to)
-    _check_outside(out, images, masks)
+    _check_outside(out, *map(str, filter(None, (root, images, masks))))
     targets = [_target(sample, out, to) for sample in samples]
     _check_results(samples, targets, out, to, overwrite=overwrite)
     channels = _channels(source, _check_samples(source, samples))
@@ -153,10 +153,10 @@ def _check_names(classes: Classes, to: Form) -> None:
         )
 
 
-def _check_outside(out: Path, *inputs: str | None) -> None:
-    """Files in the folder of the images would be images of the data set from then on."""
+def _check_outside(out: Path, *inputs: str) -> None:
+    """Files in the folder of the data set would be images of the data set from then on."""
     for text in inputs:
-        if text is not None and Path(text).resolve() in (out.resolve(), *out.resolve().parents):
+        if Path(text).resolve() in (out.resolve(), *out.resolve().parents):
             raise InputError(
                 f"--out {out} lies in {text}, so that its files would be read as further ones; give another"
             )

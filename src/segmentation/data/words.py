@@ -10,10 +10,32 @@ MASK_WORDS = ("mask", "label", "annot", "truth", "segm", "target", "matte")
 VIEW_WORDS = ("visual", "overlay", "color", "colour", "preview", "blend", "painted", "thumb")
 OBJECT_WORDS = ("instance", "object", "panoptic", "contour", "boundary", "edges", "weight")
 
+CHANNEL_WORDS = (
+    *(
+        "rgb",
+        "irrg",
+        "nir",
+        "swir",
+        "infrared",
+        "thermal",
+        "depth",
+        "disparity",
+        "height",
+        "elevation",
+        "lidar",
+        "dsm",
+        "dtm",
+    ),
+    *("channel", "band", "dapi", "gfp", "rfp", "bright", "phase", "fluor", "stain", "flair", "polar", "radar"),
+)
+
 _SHORT = {
     "image": ("img", "imgs", "im", "rgb", "raw", "sat", "scan", "scans", "vol"),
     "mask": ("gt", "gts", "seg", "segs", "lbl", "lbls", "anno", "annos"),
 }
+_CHANNELS = ("ir", "dem", "sar", "vv", "vh", "hh", "hv", "he", "ihc", "ch", "pan", "adc", "dwi", "cy")
+"""Short names of channels, alone or with a number behind them."""
+
 _NOT_ROLES = re.compile(r"(un)?(labell?ed|annotated|masked|segmented)", re.IGNORECASE)
 
 
@@ -36,6 +58,13 @@ def tokens(name: str) -> list[str]:
 def says(name: str, words: Sequence[str]) -> bool:
     """Whether any of the words is in the name."""
     return any(word in name.lower() for word in words)
+
+
+def names_channel(folder: str) -> bool:
+    """Whether a folder's name says that its images are some channels of others: depth, dapi, ch1, b04, t2."""
+    words = tokens(folder)
+    numbered = re.search(r"(?<![a-z])(?:c|b|t|w|m)_?\d+(?!\d*[a-z])", folder.lower()) is not None
+    return says(folder, CHANNEL_WORDS) or any(word in _CHANNELS for word in words) or numbered
 
 
 def split_word(name: str) -> tuple[str, str, str] | None:

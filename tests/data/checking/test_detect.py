@@ -177,6 +177,22 @@ def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data
         assert "data.source" in str(error.value) and "give as root the folder" in str(error.value)
 
 
+def test_painted_masks_of_voc_are_read_by_their_label_map(tmp_path: Path) -> None:
+    """As CVAT writes them."""
+    painted = COLORS[np.random.default_rng(0).integers(0, 3, (20, 24))]
+    for folder, pixels in (("JPEGImages", painted[..., ::-1]), ("SegmentationClass", painted)):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            suffix = "jpg" if folder == "JPEGImages" else "png"
+            Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / folder / f"{name}.{suffix}")
+    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "road:128,64,128::", "car:64,0,128::"]
+    (tmp_path / "labelmap.txt").write_text("\n".join(lines))
+    found = describe(tmp_path)
+    assert (found.layout.source, found.arguments["classes"]) == ("VOCSource", "labelmap.txt")
+    assert found.source.classes.names == ("background", "road", "car")
+    np.testing.assert_array_equal(COLORS[found.source.read_mask(found.source.samples()[0])], painted)
+
+
 def outlined(root: Path, form: str, second: list[int]) -> Path:
     """Two images with two squares of 6 pixels each; the upper left corner of the second one is given as (y, x)."""
     root.mkdir()

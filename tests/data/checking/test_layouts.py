@@ -166,6 +166,56 @@ def test_folders_of_equal_names_are_channels_of_one_image(tmp_path: Path) -> Non
     assert only(tmp_path).arguments == {"images": ["rgb/{stem}", "depth/{stem}"], "masks": "labels/{stem}"}
 
 
+@pytest.mark.parametrize(
+    ("further", "fused"), [("new_images", False), ("augmented", False), ("dapi", True), ("ch2", True)]
+)
+def test_images_of_equal_names_are_channels_only_where_a_folder_says_so(
+    tmp_path: Path, further: str, fused: bool
+) -> None:
+    pairs(tmp_path, "images/{}.png", "masks/{}.png")
+    for name in NAMES:
+        photo(tmp_path / f"{further}/{name}.png")
+    layout = only(tmp_path)
+    assert layout.arguments["images"] == (["images/{stem}", f"{further}/{{stem}}"] if fused else "images/{stem}")
+    told = (
+        f"{further}/{{stem}}: other images of the same names, not read; if they are channels of one image, set "
+        f"data.source.images: [images/{{stem}}, {further}/{{stem}}]"
+    )
+    assert layout.notes == (() if fused else (told,))
+
+
+def test_images_of_other_stems_are_no_channels(tmp_path: Path) -> None:
+    """As in Potsdam, whose height models write 02 where all others write 2."""
+    for number in (2, 3):
+        for column in (10, 11, 12):
+            photo(tmp_path / f"rgb/top_{number}_{column}_RGB.png")
+            photo(tmp_path / f"dsm/dsm_0{number}_{column}.png")
+            mask(tmp_path / f"labels/top_{number}_{column}_label.png")
+    layout = only(tmp_path)
+    assert isinstance(layout.arguments["images"], str)
+
+
+@pytest.mark.parametrize(
+    ("painted", "indices"),
+    [("gt/color", "gt/labels"), ("labels/color", "labels/masks"), ("annotations/rgb", "annotations/index_masks")],
+)
+def test_painted_masks_are_no_images(tmp_path: Path, painted: str, indices: str) -> None:
+    pairs(tmp_path, "images/{}.png", f"{indices}/{{}}.png")
+    for name in NAMES:
+        colors(tmp_path / f"{painted}/{name}.png")
+    layout = only(tmp_path)
+    assert layout.arguments == {"images": "images/{stem}", "masks": f"{indices}/{{stem}}"}
+
+
+def test_list_files_are_noted(tmp_path: Path) -> None:
+    pairs(tmp_path, "{}.png", "{}_mask.png")
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.txt").write_text("cut01\n")
+    assert only(tmp_path).notes == (
+        "{split}.txt: not read; if it lists the samples, set data.source.lists: {split}.txt",
+    )
+
+
 def test_numbered_ends_of_names_are_channels_of_one_image(tmp_path: Path) -> None:
     for name in NAMES:
         photo(tmp_path / f"imagesTr/{name}_0000.png")

@@ -74,6 +74,13 @@ def test_categories_are_classes_in_the_order_of_their_ids(tmp_path: Path) -> Non
     assert source.read_image(sample).shape == (*SIZE, 3)
 
 
+@pytest.mark.parametrize("ignored", [-100, 300, 2])
+def test_an_ignore_index_that_no_mask_can_hold_is_refused(tmp_path: Path, ignored: int) -> None:
+    write(tmp_path, [outline(0, 9, [[0, 0, 2, 0, 2, 2]])])
+    with pytest.raises(InputError, match=f"ignore_index is {ignored}; with 3 classes it is 3..255"):
+        CocoSource(tmp_path, ignore_index=ignored)
+
+
 def test_a_later_class_lies_on_top_whatever_the_order_of_the_file(tmp_path: Path) -> None:
     for order in (1, -1):
         entries = [outline(0, 3, box(0, 0, 4, 4)), outline(0, 9, box(2, 0, 4, 4))][::order]
@@ -250,7 +257,7 @@ def test_fit_test_and_predict(
     checkpoint = next(Path("runs").glob("*/*/checkpoints/best.ckpt"))
     assert run("test", "--ckpt_path", checkpoint) == 0
     assert run("predict", "c/images", "--ckpt_path", checkpoint, "--out", "predictions") == 0
-    assert len(list(Path("predictions").rglob("*.png"))) == 6
+    assert len(list(Path("predictions/labels").rglob("*.png"))) == 6
 
 
 def test_the_public_example(shared_data: Path) -> None:

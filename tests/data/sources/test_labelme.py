@@ -55,6 +55,20 @@ def test_labels_are_classes_in_natural_order(tmp_path: Path) -> None:
     assert source.read_image(samples[0]).shape == (*SIZE, 3)
 
 
+def test_folders_of_a_split_are_lists(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "valid/c"):
+        write(tmp_path, name, square("cell", 0, 0, 2))
+    assert LabelmeSource(tmp_path).lists() == {"train": ["train/a", "train/b"], "val": ["valid/c"]}
+    write(tmp_path, "more/d", square("cell", 0, 0, 2))
+    assert LabelmeSource(tmp_path).lists() is None
+
+
+def test_an_ignored_class_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", square("cell", 0, 0, 2))
+    with pytest.raises(InputError, match="ignore_index is 1; with 2 classes it is 2..255"):
+        LabelmeSource(tmp_path, ignore_index=1)
+
+
 def test_shapes_lie_in_the_order_of_the_file(tmp_path: Path) -> None:
     write(tmp_path, "a", square("b", 0, 0, 4), square("a", 2, 0, 4), square("_background_", 5, 0, 2))
     assert only_mask(LabelmeSource(tmp_path))[0].tolist() == [2, 2, 1, 1, 1, 0, 0, 0]
@@ -180,7 +194,7 @@ def test_fit_test_and_predict(folder_data: Path, run: Callable[..., int], quick:
     checkpoint = next(Path("runs").glob("*/*/checkpoints/best.ckpt"))
     assert run("test", "--ckpt_path", checkpoint) == 0
     assert run("predict", "l", "--ckpt_path", checkpoint, "--out", "predictions") == 0
-    assert len(list(Path("predictions").rglob("*.png"))) == 6
+    assert len(list(Path("predictions/labels").rglob("*.png"))) == 6
 
 
 def test_masks_are_those_of_labelmes_own_export(shared_data: Path) -> None:

@@ -78,8 +78,11 @@ def describe(root: Path) -> Detected:
         and layout.table is not None
         and _is_own(layout.table, folder)
     ):
-        arguments["classes"] = list(table.names)
-        reasons["classes"] = f"the names in {layout.table.name}"
+        painted = (
+            table.decodes and peek([part for sample in _samples(known(**arguments)) for part in sample.masks]).colored
+        )
+        arguments["classes"] = layout.table.name if painted else list(table.names)
+        reasons["classes"] = f"the {'colours' if painted else 'names'} in {layout.table.name}"
     source = known(**arguments)
     samples = _samples(source)
     if "in_channels" in accepted:

@@ -1,5 +1,6 @@
 """Which source reads a folder: by the names of its folders and files, and where they say nothing by the pixels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,9 @@ from segmentation.data.checking.pairs import Pair, find_pairs
 from segmentation.data.class_tables import read_class_table
 from segmentation.data.pairing import Pattern
 from segmentation.data.reading import TIFF_SUFFIXES
+from segmentation.data.splits import NAMES
 from segmentation.data.spreading import spread
-from segmentation.data.words import VIEW_WORDS, role, says, tokens
+from segmentation.data.words import VIEW_WORDS, names_channel, role, says, tokens
 from segmentation.errors import InputError
 
 _TABLES = ("classes", "classnames", "labels", "labelmap", "labelcolors", "classdict", "classlabels", "categories")
@@ -143,9 +145,10 @@ def _distinct(listing: Listing, file: str) -> int:
 
 def _general(listing: Listing, taken: Sequence[str]) -> list[Layout]:
     pairs = find_pairs(listing, taken)
-    pairs.sort(key=_unlikely)
+    pairs.sort(key=lambda pair: _unlikely(listing, pair))
     chosen: list[Pair] = []
     copies: dict[int, list[str]] = {}
+    doubles: dict[int, list[str]] = {}
     used: set[str] = set()
     alternatives: list[Pair] = []
     for pair in pairs:
@@ -164,23 +167,28 @@ def _general(listing: Listing, taken: Sequence[str]) -> list[Layout]:
                 copies.setdefault(at, []).append(pair.masks)
             continue
         at = next((at for at, other in enumerate(chosen) if _same_masks(pair, other)), None)
-        if at is not None and not images & used and _is_part(listing, pair, chosen[at]):
-            chosen[at] = _with_part(chosen[at], pair)
+        if at is not None and not images & used and _is_of_size(listing, pair, chosen[at]):
             used |= images
+            if _is_part(pair, chosen[at]):
+                chosen[at] = _with_part(chosen[at], pair)
+            else:
+                doubles.setdefault(at, []).append(pair.images[0])
     everything = [*chosen, *alternatives]
     return [
-        _layout(listing, pair, copies.get(at, []), taken, alone=len(everything) == 1)
+        _layout(listing, pair, copies.get(at, []), doubles.get(at, []), taken, alone=len(everything) == 1)
         for at, pair in enumerate(everything)
     ]
 
 
-def _unlikely(pair: Pair) -> tuple[Any, ...]:
+def _unlikely(listing: Listing, pair: Pair) -> tuple[Any, ...]:
     """Smaller for what is likelier meant."""
     several = len(pair.classes) > 1
+    look = listing.typical(pair.image_files)
     return (
         -len(pair.image_files),
         not several,
         *pair.rank,
+        look is None or look.mask_like,  # a painted mask, not an image
         pair.distance,
         _unlike_images(pair),
         len(pair.masks),
@@ -200,21 +208,25 @@ def _is_of(listing: Listing, pair: Pair, other: Pair) -> bool:
 
 
 def _same_masks(pair: Pair, other: Pair) -> bool:
+    """Whether both have the same masks by the same stems."""
     first, second = set(pair.mask_files), set(other.mask_files)
-    return len(first & second) >= 0.9 * max(len(first), len(second))
+    return pair.masks == other.masks and len(first & second) >= 0.9 * max(len(first), len(second))
 
 
-def _is_part(listing: Listing, pair: Pair, other: Pair) -> bool:
-    """Whether the images of a second folder are channels of the first's: of their size, and no copy for viewing."""
+def _is_of_size(listing: Listing, pair: Pair, other: Pair) -> bool:
+    """Whether the images of a second folder are images, as large as the first's."""
     first, second = listing.typical(other.image_files), listing.typical(pair.image_files)
+    return first is not None and second is not None and first.size == second.size and not second.mask_like
+
+
+def _is_part(pair: Pair, other: Pair) -> bool:
+    """Whether the images of a second folder are channels of the first's: by their names, and no copies for viewing."""
     telling = [word for word in VIEW_WORDS if word not in ("color", "colour")]
+    second, *firsts = (text.rpartition("/")[0] for text in (pair.images[0], *other.images))
     return (
-        first is not None
-        and second is not None
-        and first.size == second.size
-        and second.distinct > 16
-        and pair.distance // 10 == other.distance // 10
+        pair.distance // 10 == other.distance // 10
         and not says(pair.images[0], telling)
+        and (second in firsts or any(map(names_channel, (second, *firsts))))
     )
 
 
@@ -223,7 +235,15 @@ def _with_part(pair: Pair, part: Pair) -> Pair:
     return replace(pair, images=tuple(ordered))
 
 
-def _layout(listing: Listing, pair: Pair, copies: Sequence[str], taken: Sequence[str], *, alone: bool) -> Layout:
+def _layout(
+    listing: Listing,
+    pair: Pair,
+    copies: Sequence[str],
+    doubles: Sequence[str],
+    taken: Sequence[str],
+    *,
+    alone: bool,
+) -> Layout:
     first, mask = listing.typical(pair.image_files[:1]), listing.typical(pair.mask_files[:1])
     # pages that a file calls channels are slices where there are masks for them
     stacks = first is not None and (first.pages > 1 or (mask is not None and 1 < first.planes == mask.planes))
@@ -239,12 +259,21 @@ def _layout(listing: Listing, pair: Pair, copies: Sequence[str], taken: Sequence
     if pair.classes:
         arguments["classes"] = ["background", *pair.classes]
     notes = [f"{shown(text)}: other masks of the same images, for viewing or of objects, not read" for text in copies]
+    both = ", ".join([*pair.images, *doubles])
+    notes += [
+        f"{shown(text)}: other images of the same names, not read; if they are channels of one image, set "
+        f"data.source.images: [{shown(both)}]"
+        for text in doubles
+    ]
     count = len(pair.image_files)
     if lone and not stacks and (elsewhere or len(lone) > count):
         arguments["unlabelled"] = True
         notes.append(f"{len(lone)} images have no mask ({shown(lone[0])}, ...): they are left out of training")
+    notes += [
+        f"{text}: not read; if it lists the samples, set data.source.lists: {text}" for text in _list_files(listing)
+    ]
     if alone:
-        notes += _without_masks(listing, pair, [*copies, pair.masks], set(lone), taken)
+        notes += _without_masks(listing, pair, [*copies, *doubles, pair.masks], set(lone), taken)
     what = "stacks" if stacks else "images"
     lists = f" for {', '.join(pair.lists)}" if pair.lists else ""
     classes = f", one for each of {', '.join(map(shown, pair.classes))}" if pair.classes else ""
@@ -270,6 +299,17 @@ def _lone(listing: Listing, pair: Pair) -> list[str]:
         and pattern.key(listing.root / file) is not None
         and not any(other.key(listing.root / file) for other in others)
     ]
+
+
+def _list_files(listing: Listing) -> list[str]:
+    """``{split}.txt`` of each folder with such files for more than one split."""
+    found = Counter(
+        join(folder, f"{{split}}{PurePosixPath(name).suffix}")
+        for folder, names in listing.others.items()
+        for name in names
+        if name.lower().endswith(".txt") and PurePosixPath(name).stem in NAMES
+    )
+    return [text for text, count in found.items() if count > 1]
 
 
 def _without_masks(

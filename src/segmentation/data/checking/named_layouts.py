@@ -106,7 +106,7 @@ def _coco(listing: Listing) -> list[Named]:
         count = sum(splits.values())
         arguments = {"annotations": template, "images": where or "."}
         told = f" for {', '.join(names)}" if len(names) > 1 else ""
-        seen = f"COCO annotations {shown(template)}{told} of {count} images in {shown(where) or 'the same folder'}"
+        seen = f"COCO annotations {shown(template)}{told} of images in {shown(where) or 'the same folder'}"
         folders = [folder for folder in listing.images if _fits(folder, where)]
         found.append(Named("CocoSource", arguments, "", seen, count, tuple(folders) or ("",)))
     return found

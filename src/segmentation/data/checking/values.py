@@ -223,6 +223,9 @@ def _two_names(table: ClassTable | None) -> list[str]:
 
 
 def _names(values: Sequence[int]) -> list[str]:
+    """Of more than two classes; only 0 is the background for certain."""
+    if values[0] > 0:
+        return [f"class_{value}" for value in values]
     return ["background", *(f"class_{number}" for number in range(1, len(values)))]
 
 
@@ -231,7 +234,8 @@ def _unclear(seen: Peek, values: Sequence[int | float], why: str) -> InputError:
     most = f", {max(seen.distinct)} of them in {seen.fullest}" if seen.fullest is not None and seen.masks > 1 else ""
     return InputError(
         f"{_masks(seen)} looked at hold {len(values)} different values ({first} ... {values[-1]:g}){most}; {why}. Save masks as PNG "
-        "or TIFF with a whole number for each class, or state data.source.mask_values"
+        "or TIFF with a whole number for each class, state data.source.mask_values, or, where these are the classes, name them "
+        "in a classes.txt, one a line"
     )
 
 

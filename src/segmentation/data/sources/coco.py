@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.data.masks import check_ignored
 from segmentation.data.numbered import touching
 from segmentation.data.pairing import SPLIT_WORDS, composed, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
@@ -118,6 +119,7 @@ class CocoSource(Source):
             raise InputError(f"{self.root / annotations} has no categories; outline objects of at least one")
         names = (BACKGROUND, *(name for name in groups if name != BACKGROUND))
         self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        check_ignored(self.classes)
         self.numbers_objects = self.classes.binary
         self.separate_objects = separate_objects
         self.class_of = {category: names.index(name) for name, members in groups.items() for category in members}

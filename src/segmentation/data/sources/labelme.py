@@ -7,22 +7,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segmentation.data.masks import check_ignored
 from segmentation.data.numbered import touching
 from segmentation.data.pairing import composed, natural
 from segmentation.data.polygons import FARTHEST, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import is_image, read_pixels
 from segmentation.data.sample import Part, Sample
-from segmentation.data.source import Source
+from segmentation.data.source import Lists, Source
 from segmentation.data.stated_sizes import check_stated
 from segmentation.data.walking import walk
+from segmentation.data.words import split_template
 from segmentation.errors import InputError, nearest
 from segmentation.inference.classes import IGNORE_INDEX, Classes
 
@@ -63,7 +65,7 @@ class LabelmeSource(Source):
     Class 0 is the background, to which ``_background_`` belongs too; what is labelled ``__ignore__`` does not
     count. Shapes lie on top of each other in the order of the file, as labelme's own export has them. A file
     without shapes is all background; an image without a file is no part of the data set. The id of a sample is
-    the path of its JSON file without suffix.
+    the path of its JSON file without suffix. Folders called train, val or test are the data set's own split.
 
     Polygons, rectangles, circles and masks are filled. Lines and points have no inside and are refused.
 
@@ -106,6 +108,7 @@ class LabelmeSource(Source):
                 )
         names = (BACKGROUND, *(name for name in classes if name not in (*BACKGROUNDS, IGNORED)))
         self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        check_ignored(self.classes)
         self.numbers_objects = self.classes.binary
         self.separate_objects = separate_objects
         self.index_of = {name: index for index, name in enumerate(names)}
@@ -132,6 +135,16 @@ class LabelmeSource(Source):
             there = [sample for sample in samples if sample.masks[0].path not in refused]
             raise DataError(grouped([*problems, *unknown]), there)
         return samples
+
+    def lists(self) -> Lists | None:
+        """What the folders are called, such as train and val, where each file lies in such a folder."""
+        lists: dict[str, list[str]] = {}
+        for sample_id in self._content[0]:
+            _, name = split_template(PurePosixPath(sample_id).parent.as_posix())
+            if name is None:
+                return None
+            lists.setdefault(name, []).append(sample_id)
+        return lists or None
 
     def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
         """The shapes, filled; (H, W)."""
