@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.masks import check_ignored
-from segmentation.data.numbered import touching
+from segmentation.data.outlined import OutlinedSource
 from segmentation.data.pairing import SPLIT_WORDS, composed, natural
 from segmentation.data.polygons import Polygon, decode_runs, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.sample import Part, Sample
-from segmentation.data.source import Lists, Source
+from segmentation.data.source import Lists
 from segmentation.data.stated_sizes import check_stated
 from segmentation.data.walking import walk
 from segmentation.errors import InputError, nearest
@@ -63,7 +62,7 @@ class Picture:
     outlines: list[Outline] = field(default_factory=list)
 
 
-class CocoSource(Source):
+class CocoSource(OutlinedSource):
     """Images with the outlines of a COCO instance file (COCO itself, CVAT, Label Studio, Roboflow, ...).
 
     Class 0 is the background. Where outlines overlap, the later class lies on top. Crowd regions
@@ -111,17 +110,14 @@ class CocoSource(Source):
         self.root = Path(root).expanduser()
         self.annotations = annotations
         self.images = images
-        self.in_channels = in_channels
         if classes is None:
             classes = self._content.categories
         groups = classes if isinstance(classes, dict) else {name: [name] for name in classes}
         if not groups:
             raise InputError(f"{self.root / annotations} has no categories; outline objects of at least one")
         names = (BACKGROUND, *(name for name in groups if name != BACKGROUND))
-        self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
-        check_ignored(self.classes)
-        self.numbers_objects = self.classes.binary
-        self.separate_objects = separate_objects
+        stated = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        super().__init__(stated, in_channels, separate_objects)
         self.class_of = {category: names.index(name) for name, members in groups.items() for category in members}
 
     def samples(self) -> list[Sample]:
@@ -154,20 +150,8 @@ class CocoSource(Source):
                 lists.setdefault(picture.split, []).append(sample.id)
         return lists or None
 
-    def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
-        """The outlines, filled; (H, W)."""
-        mask, objects, crowds = self._filled(sample)
-        mask[crowds & (mask == 0)] = self.classes.ignore_index
-        if self.separate_objects:
-            mask[touching(objects)] = 0
-        return mask
-
-    def read_objects(self, sample: Sample) -> NDArray[np.int32]:
-        """A number for each annotation; where several lie on top of each other, that of the upper one."""
-        return self._filled(sample)[1]
-
-    def _filled(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
-        """Class indices, numbers of objects, and where crowds are; each (H, W)."""
+    def read_outlines(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """The annotations, filled, with a number for each; where some lie on top of each other, those of the upper one."""
         picture = self._content.pictures[sample.id]
         check_stated(picture.size, sample.masks[0].path, sample.images[0])
         mask, objects = np.zeros(picture.size, np.uint8), np.zeros(picture.size, np.int32)
@@ -185,7 +169,8 @@ class CocoSource(Source):
             else:
                 mask[inside] = self.class_of[outline.category]
                 objects[inside] = number if self.class_of[outline.category] else 0
-        return mask, objects, crowds
+        mask[crowds & (mask == 0)] = self.classes.ignore_index
+        return mask, objects
 
     def _files(self) -> list[tuple[Path, str]]:
         """The annotation files that there are, each with its split, or with an empty text."""

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.data.masks import check_ignored
-from segmentation.data.numbered import touching
+from segmentation.data.outlined import OutlinedSource
 from segmentation.data.pairing import composed, natural
 from segmentation.data.polygons import FARTHEST, polygon, rasterise
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import is_image, read_pixels
 from segmentation.data.sample import Part, Sample
-from segmentation.data.source import Lists, Source
+from segmentation.data.source import Lists
 from segmentation.data.stated_sizes import check_stated
 from segmentation.data.walking import walk
 from segmentation.data.words import split_template
@@ -59,7 +58,7 @@ class Annotation:
     shapes: tuple[Shape, ...]
 
 
-class LabelmeSource(Source):
+class LabelmeSource(OutlinedSource):
     """A folder with JSON files of labelme beside their images, sub-folders included.
 
     Class 0 is the background, to which ``_background_`` belongs too; what is labelled ``__ignore__`` does not
@@ -92,7 +91,6 @@ class LabelmeSource(Source):
         separate_objects: bool = False,
     ) -> None:
         self.root = Path(root).expanduser()
-        self.in_channels = in_channels
         if classes is None:
             annotations, problems = self._content
             used = {shape.label for annotation in annotations.values() for shape in annotation.shapes}
@@ -107,10 +105,8 @@ class LabelmeSource(Source):
                     )
                 )
         names = (BACKGROUND, *(name for name in classes if name not in (*BACKGROUNDS, IGNORED)))
-        self.classes = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
-        check_ignored(self.classes)
-        self.numbers_objects = self.classes.binary
-        self.separate_objects = separate_objects
+        stated = Classes.from_dict({"names": names, "colors": colors or [], "ignore_index": ignore_index})
+        super().__init__(stated, in_channels, separate_objects)
         self.index_of = {name: index for index, name in enumerate(names)}
         self.index_of |= dict.fromkeys(BACKGROUNDS, 0) | {IGNORED: ignore_index}
 
@@ -146,19 +142,8 @@ class LabelmeSource(Source):
             lists.setdefault(name, []).append(sample_id)
         return lists or None
 
-    def read_mask(self, sample: Sample) -> NDArray[np.uint8]:
-        """The shapes, filled; (H, W)."""
-        mask, objects = self._filled(sample)
-        if self.separate_objects:
-            mask[touching(objects)] = 0
-        return mask
-
-    def read_objects(self, sample: Sample) -> NDArray[np.int32]:
-        """A number for each shape, or for those of one label and group id; the later lie on top."""
-        return self._filled(sample)[1]
-
-    def _filled(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Class indices and numbers of objects, each (H, W)."""
+    def read_outlines(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """The shapes, filled; a number for each shape, or for those of one label and group id. The later lie on top."""
         annotation = self._content[0][sample.id]
         if annotation.size is not None:
             check_stated(annotation.size, annotation.file, sample.images[0])
