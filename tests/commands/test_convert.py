@@ -247,6 +247,8 @@ def test_results_among_the_images_are_refused(painted: Path, out: str) -> None:
     before = sorted(painted.rglob("*"))
     with pytest.raises(InputError, match="would be read as further ones"):
         convert(out=painted / out, to="coco", images=f"{painted}/images", masks=f"{painted}/masks", classes=CLASSES)
+    with pytest.raises(InputError, match="would be read as further ones"):
+        convert(out=painted / "plain", to="masks", root=painted)
     assert sorted(painted.rglob("*")) == before
 
 
