@@ -136,11 +136,11 @@ def test_without_the_data_of_the_run_raw_images_are_compared(
     assert "nowhere (does not exist)" in capsys.readouterr().err
 
 
-def test_raw_images_of_a_network_of_neighbouring_slices_are_read_with_their_neighbours(tmp_path: Path) -> None:
+def test_raw_images_of_a_network_of_neighbouring_slices_are_read_with_their_neighbours() -> None:
     volume = np.random.default_rng(0).integers(0, 256, (5, 6, 7), dtype=np.uint8)
     tifffile.imwrite("volume.tif", volume, photometric="minisblack")
     description = Description(Classes(("membrane", "cell")), 3, Intensity(), Decision(), context=1)
-    examples = command._raw(Path("volume.tif"), tmp_path / "out/model.onnx", description)
+    examples = command._raw(Path("volume.tif"), description)
     np.testing.assert_array_equal(examples[0].image, np.moveaxis(volume[[0, 0, 1]], 0, -1))
     np.testing.assert_array_equal(examples[-1].image, np.moveaxis(volume[[3, 4, 4]], 0, -1))
 
