@@ -118,7 +118,8 @@ def build_network(
     if cure:
         # not a square, which some that take a single size would pass
         size = (in_channels, sized.shortest, sized.shortest if sized.fixed else sized.shortest + stride)
-        check_answer(f"{name} with encoder {encoder} and {options}", network, size, out_channels, cure)
+        given = f" and {options}" if options else ""
+        check_answer(f"{name} with encoder {encoder}{given}", network, size, out_channels, cure)
     return sized
 
 
