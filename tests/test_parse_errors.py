@@ -29,6 +29,31 @@ def test_the_option_that_was_meant(message: str, meant: str) -> None:
     assert nearest_option(message, OPTIONS) == meant
 
 
+@pytest.mark.parametrize(
+    ("command", "value", "meant"),
+    [
+        ("check", "my_data", "; did you mean --root my_data?"),
+        ("fit", "configs/isbi.yaml", "; did you mean --config configs/isbi.yaml?"),
+        ("test", "best.ckpt", "; did you mean --ckpt_path best.ckpt?"),
+        ("report", "runs/mine", "; did you mean --ckpt_path runs/mine?"),
+        ("fit", "my_data", ""),
+    ],
+)
+def test_a_value_without_its_option_is_answered_with_the_option(
+    command: str,
+    value: str,
+    meant: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mine/checkpoints").mkdir(parents=True)
+    assert main([command, value]) == 1
+    words = f"(python -m segmentation {command} --help lists the arguments)"
+    assert capsys.readouterr().err == f"error: unrecognized arguments: {value}{meant} {words}\n"
+
+
 WORDS = "(python -m segmentation fit --help lists the arguments)"
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 _KINDS = {
     "int": "a whole number",
@@ -26,7 +27,7 @@ def explained(message: str, options: list[str]) -> str:
     """
     missing = re.fullmatch(r'Parser key "([\w.]+)": File does not exist: (.*)', message)
     plain = _of_type(message) if missing is None else f"--{missing[1]}: there is no file {missing[2]}"
-    return (plain or message) + nearest_option(message, options)
+    return (plain or message) + (_named(message, options) or nearest_option(message, options))
 
 
 def nearest_option(message: str, options: list[str]) -> str:
@@ -48,6 +49,21 @@ def nearest_option(message: str, options: list[str]) -> str:
         option for option in known if last[option] in lasts
     ]
     return f"; did you mean {' or '.join(known[option] for option in near[:2])}?" if near else ""
+
+
+def _named(message: str, options: list[str]) -> str:
+    """For a value without the name of its option, such as ``check my_data``: ``"; did you mean --root my_data?"``."""
+    stray = re.search(r"unrecognized arguments: ([^-\s]\S*)", message)
+    if stray is None:
+        return ""
+    path = Path(stray[1])
+    meant = {
+        "--config": path.suffix in (".yaml", ".yml"),
+        "--ckpt_path": path.suffix == ".ckpt" or (path / "checkpoints").is_dir(),
+        "--root": True,
+    }
+    name = next((name for name, is_meant in meant.items() if is_meant and name in options), None)
+    return "" if name is None else f"; did you mean {name} {path}?"
 
 
 def _of_type(message: str) -> str | None:

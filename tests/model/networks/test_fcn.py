@@ -33,5 +33,5 @@ def test_the_auxiliary_head_answers_in_training_alone():
 
 
 def test_an_encoder_that_cannot_be_dilated_is_refused():
-    with pytest.raises(InputError, match="FCN with encoder tu-swin_tiny_patch4_window7_224 .* cannot be built"):
+    with pytest.raises(InputError, match="FCN with encoder tu-swin_tiny_patch4_window7_224 cannot be built"):
         build_network("FCN", "tu-swin_tiny_patch4_window7_224", None, 3, 1, {})

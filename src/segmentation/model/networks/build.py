@@ -118,8 +118,7 @@ def build_network(
     if cure:
         # not a square, which some that take a single size would pass
         size = (in_channels, sized.shortest, sized.shortest if sized.fixed else sized.shortest + stride)
-        given = f" and {options}" if options else ""
-        check_answer(f"{name} with encoder {encoder}{given}", network, size, out_channels, cure)
+        check_answer(_named(name, encoder, options), network, size, out_channels, cure)
     return sized
 
 
@@ -152,15 +151,17 @@ def _by_name(
             ) from error
         if isinstance(error, (ValueError, TypeError, LookupError, AssertionError, RuntimeError)):
             hint = f"; it takes encoders such as {architecture.encoder}" if architecture.prefix or not options else ""
-            raise InputError(
-                f"{name} with encoder {encoder} and {options} cannot be built ({first_line(error)}){hint}"
-            ) from error
+            raise InputError(f"{_named(name, encoder, options)} cannot be built ({first_line(error)}){hint}") from error
         raise
     if isinstance(network, smp.DPT) and 32 % network.encoder.output_stride:
         raise InputError(
             f"model.network DPT takes patches of 8, 16 or 32 pixels, {encoder} has {network.encoder.output_stride}"
         )
     return network
+
+
+def _named(name: str, encoder: str | None, options: dict[str, Any]) -> str:
+    return f"{name}{f' with encoder {encoder}' if encoder else ''}{f' and {options}' if options else ''}"
 
 
 def _fixed_size(network: nn.Module) -> int | None:
