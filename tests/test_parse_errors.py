@@ -7,7 +7,17 @@ import pytest
 from segmentation.__main__ import main
 from segmentation.parse_errors import explained, nearest_option
 
-OPTIONS = ["--help", "--data.crop", "--data.fold", "--data.folds", "--model.lr", "--trainer.max_epochs", "--config"]
+OPTIONS = [
+    "--help",
+    "--ckpt_path",
+    "--data.source",
+    "--data.crop",
+    "--data.fold",
+    "--data.folds",
+    "--model.lr",
+    "--trainer.max_epochs",
+    "--config",
+]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,12 @@ OPTIONS = ["--help", "--data.crop", "--data.fold", "--data.folds", "--model.lr",
         ("unrecognized arguments: --data.lr 3", "; did you mean --model.lr?"),
         ("Subcommand 'fit' does not accept option 'data.crp'", "; did you mean --data.crop?"),
         ("Group 'data' does not accept option 'fols'", "; did you mean --data.folds?"),
+        ("unrecognized arguments: --epochs 3", "; did you mean --trainer.max_epochs?"),
+        ("unrecognized arguments: --trainer.epochs 3", "; did you mean --trainer.max_epochs?"),
+        ("unrecognized arguments: --mask_values objects", "; did you mean --data.source.mask_values?"),
+        ("unrecognized arguments: --data.ignore_unknown true", "; did you mean --data.source.ignore_unknown?"),
+        ("unrecognized arguments: --ckpt best.ckpt", "; did you mean --ckpt_path?"),
+        ("unrecognized arguments: --gpus 2", ""),
         ("unrecognized arguments: --quite_another_thing 3", ""),
         ("unrecognized arguments: stray", ""),
         ("data.crop is 0; give 1 or more", ""),
@@ -36,6 +52,7 @@ def test_the_option_that_was_meant(message: str, meant: str) -> None:
         ("fit", "configs/isbi.yaml", "; did you mean --config configs/isbi.yaml?"),
         ("test", "best.ckpt", "; did you mean --ckpt_path best.ckpt?"),
         ("report", "runs/mine", "; did you mean --ckpt_path runs/mine?"),
+        ("report", "runs", "; did you mean --ckpt_path runs?"),
         ("fit", "my_data", ""),
     ],
 )
@@ -52,6 +69,27 @@ def test_a_value_without_its_option_is_answered_with_the_option(
     assert main([command, value]) == 1
     words = f"(python -m segmentation {command} --help lists the arguments)"
     assert capsys.readouterr().err == f"error: unrecognized arguments: {value}{meant} {words}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("test", "test needs --ckpt_path, such as runs/isbi"),
+        ("fit", "fit needs --config FILE; check --root FOLDER writes one"),
+        ("report", "the following arguments are required: --ckpt_path"),
+        ("export", "the following arguments are required: --ckpt_path, --out"),
+    ],
+)
+def test_a_command_alone_says_what_it_needs(command: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 1
+    assert capsys.readouterr().err == f"error: {told} (python -m segmentation {command} --help lists the arguments)\n"
+
+
+def test_a_folder_is_no_kind_of_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--data.source", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert f"--data.source is {tmp_path}; give a kind of data set, such as FolderSource" in told
+    assert "check --root FOLDER finds out" in told
 
 
 WORDS = "(python -m segmentation fit --help lists the arguments)"

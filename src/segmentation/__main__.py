@@ -81,8 +81,12 @@ def _run(args: list[str]) -> int:
     if command in FUNCTION_COMMANDS:
         return call(getattr(import_module(f"segmentation.commands.{command}"), command), args[1:]) or 0
     commands = list(TRAINER_COMMANDS | FUNCTION_COMMANDS)
-    raise InputError(f"unknown command {command!r}; commands: {', '.join(commands)}{near(command, commands)}")
+    meant = near(MEANT.get(command, command), commands)
+    raise InputError(f"unknown command {command!r}; commands: {', '.join(commands)}{meant}")
 
+
+MEANT = {"train": "fit", "val": "validate", "evaluate": "test", "eval": "test", "infer": "predict"}
+"""Names of commands in other programs."""
 
 SWITCHES = (bool, bool | None)
 """Types of the arguments that are true when only named."""

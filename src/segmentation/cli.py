@@ -196,7 +196,7 @@ class SegmentationCLI(LightningCLI):
             )
         if not config.ckpt_path:
             if self.command != "fit":
-                raise InputError(f"{self.command} needs --ckpt_path: best, last, or a file of fit")
+                raise InputError(f"{self.command} needs --ckpt_path: a run, a file of fit, best or last")
             return
         if config.ckpt_path in ("best", "last"):
             data = build(config.data)

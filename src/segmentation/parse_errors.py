@@ -15,6 +15,19 @@ _KINDS = {
 }
 
 
+_MEANT = {
+    "epochs": "--trainer.max_epochs",
+    "gpus": "--trainer.devices",
+    "imgsz": "--data.crop",
+    "batch": "--data.batch_size",
+    **{
+        name: f"--data.source.{name}"
+        for name in ("root", "images", "masks", "in_channels", "classes", "mask_values", "ignore_unknown", "lists")
+    },
+}
+"""Names of options in other programs, and of arguments of the source without its name."""
+
+
 def explained(message: str, options: list[str]) -> str:
     """A message with the values that would do, and the option that was meant.
 
@@ -25,8 +38,7 @@ def explained(message: str, options: list[str]) -> str:
         message: Of jsonargparse.
         options: All that the parser knows, as they are to be shown.
     """
-    missing = re.fullmatch(r'Parser key "([\w.]+)": File does not exist: (.*)', message)
-    plain = _of_type(message) if missing is None else f"--{missing[1]}: there is no file {missing[2]}"
+    plain = _of_file(message) or _of_required(message) or _of_source(message) or _of_type(message)
     return (plain or message) + (_named(message, options) or nearest_option(message, options))
 
 
@@ -43,11 +55,16 @@ def nearest_option(message: str, options: list[str]) -> str:
     if unknown is None or "did you mean" in message:
         return ""
     name, known = unknown[1] or unknown[2], {option.removeprefix("--"): option for option in options}
+    meant = _MEANT.get(name.rsplit(".", 1)[-1], "")
+    if meant in options or (meant.startswith("--data.source.") and "--data.source" in options):
+        return f"; did you mean {meant}?"
     last = {option: option.rsplit(".", 1)[-1] for option in known}  # data.lr is meant for model.lr
     lasts = get_close_matches(name.rsplit(".", 1)[-1], last.values(), n=1, cutoff=0.75)
-    near = get_close_matches(name, list(known), n=1, cutoff=0.85) or [
-        option for option in known if last[option] in lasts
-    ]
+    near = (
+        get_close_matches(name, list(known), n=1, cutoff=0.85)
+        or [option for option in known if last[option] in lasts]
+        or [option for option in known if option.startswith(f"{name}_")]
+    )
     return f"; did you mean {' or '.join(known[option] for option in near[:2])}?" if near else ""
 
 
@@ -59,11 +76,41 @@ def _named(message: str, options: list[str]) -> str:
     path = Path(stray[1])
     meant = {
         "--config": path.suffix in (".yaml", ".yml"),
-        "--ckpt_path": path.suffix == ".ckpt" or (path / "checkpoints").is_dir(),
+        "--ckpt_path": path.suffix == ".ckpt" or any(any(path.glob(run)) for run in ("checkpoints", "*/checkpoints")),
         "--root": True,
     }
     name = next((name for name, is_meant in meant.items() if is_meant and name in options), None)
     return "" if name is None else f"; did you mean {name} {path}?"
+
+
+def _of_file(message: str) -> str | None:
+    missing = re.fullmatch(r'Parser key "([\w.]+)": File does not exist: (.*)', message)
+    return None if missing is None else f"--{missing[1]}: there is no file {missing[2]}"
+
+
+def _of_required(message: str) -> str | None:
+    """For options that have to be given."""
+    missing = re.fullmatch(r"the following arguments are required: (.*)", message)
+    if missing is None:
+        return None
+    command, _, option = missing[1].partition(".")
+    if option == "data.source":
+        needed = (
+            "--config FILE; check --root FOLDER writes one" if command == "fit" else "--ckpt_path, such as runs/isbi"
+        )
+        return f"{command} needs {needed}"
+    return f"the following arguments are required: {', '.join(f'--{name}' for name in missing[1].split(', '))}"
+
+
+def _of_source(message: str) -> str | None:
+    """For a folder in the place of a kind of data set."""
+    if not message.startswith('Parser key "data.source":') or "Expected a dot import path string:" not in message:
+        return None
+    value = message.rsplit(":", 1)[1].strip()
+    return (
+        f"--data.source is {value}; give a kind of data set, such as FolderSource with --data.source.root FOLDER; "
+        "check --root FOLDER finds out which one fits a folder"
+    )
 
 
 def _of_type(message: str) -> str | None:
