@@ -12,6 +12,7 @@ from PIL import Image
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.dataset import Reader
 from segmentation.data.problems import DataError
+from segmentation.data.sources.tiff_stack import TiffStackSource
 from segmentation.data.unlabelled import unlabelled_samples
 from segmentation.errors import InputError
 
@@ -85,12 +86,31 @@ def test_nothing_changes_without_them(source: Any) -> None:
     assert data.trained_on().keys() == set(data.split["train"])
 
 
-def test_validation_images_are_refused(source: Any) -> None:
-    data = SegmentationDataModule(source, val_fraction=0.25, crop=8, workers=0, unlabelled=["copy.png"])
-    held_out = source.arrays[data.split["val"][0]][0]
-    Image.fromarray(held_out[..., 0]).save("copy.png")
+@pytest.mark.parametrize("held_out", ["val", "test"])
+def test_validation_and_test_images_are_refused(held_out: str, source: Any) -> None:
+    data = SegmentationDataModule(
+        source, val_fraction=0.25, test_fraction=0.25, crop=8, workers=0, unlabelled=["copy.png"]
+    )
+    Image.fromarray(source.arrays[data.split[held_out][0]][0][..., 0]).save("copy.png")
     with pytest.raises(
-        InputError, match="1 images are validation images too, such as unlabelled/copy.png; take them away"
+        InputError, match="1 images are validation or test images too, such as unlabelled/copy.png; take them away"
+    ):
+        data.setup("fit")
+
+
+def test_pages_of_a_stack_have_the_neighbours_that_labelled_ones_have() -> None:
+    pages = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
+    Path("images").mkdir()
+    Path("masks").mkdir()
+    tifffile.imwrite("images/a.tif", pages, photometric="minisblack")
+    tifffile.imwrite("masks/a.tif", (pages > 99).astype(np.uint8), photometric="minisblack")
+    source = TiffStackSource(".", in_channels=1, context=1)
+    labelled = [source.read_image(sample) for sample in source.samples()]
+    bare = [Reader(source)(sample)[0] for sample in unlabelled_samples(["images/a.tif"], 3, context=1)]
+    assert all(np.array_equal(one, other) for one, other in zip(labelled, bare, strict=True))
+    data = SegmentationDataModule(source, val_fraction=0.2, crop=8, workers=0, unlabelled=["images/a.tif"])
+    with pytest.raises(
+        InputError, match=r"1 images are validation or test images too, such as unlabelled/images/a.tif-0"
     ):
         data.setup("fit")
 

@@ -21,6 +21,11 @@ def test_one_id_in_two_data_sets_is_no_overlap() -> None:
         seen_samples({"a": "1", "b": "2", "d": "2"}, trained, allowed=False)
 
 
+def test_what_a_teacher_taught_counts_by_its_pixels() -> None:
+    trained = {"a": "1", "unlabelled/new/b.png": "2", "unlabelled/new/c.png": ""}
+    assert seen_samples({"b": "2", "c": "", "d": "3"}, trained, allowed=True) == ["b"]
+
+
 def test_predictions_are_those_of_load(trained: Path) -> None:
     (one,) = scored_of(trained)
     assert (one.split, one.ids, one.name) == ("val", ["slice-004", "slice-005"], trained.name)

@@ -383,16 +383,18 @@ class SegmentationDataModule(LightningDataModule):
             )
 
     def _read_unlabelled(self) -> None:
-        samples = unlabelled_samples(self.unlabelled, self.in_channels)
+        samples = unlabelled_samples(self.unlabelled, self.in_channels, self.source.context)
         records, problems = survey(self.reader, samples, memory=free_memory() // 4)
         if problems:
             raise DataError(problems)
-        held_out = {self.records[key].digest for key in self.split["val"] if key in self.records}
+        tested, _ = survey(self.reader, self.samples(self.split["test"]))  # their faults are for ``test``
+        validated = [self.records[key] for key in self.split["val"] if key in self.records]
+        held_out = {record.digest for record in [*validated, *tested]}
         leaked = [record.id for record in records if record.digest in held_out]
         if leaked:
             raise InputError(
-                f"data.unlabelled: {len(leaked)} images are validation images too, such as {', '.join(leaked[:3])}; take "
-                "them away, as scores on them would say nothing about new images"
+                f"data.unlabelled: {len(leaked)} images are validation or test images too, such as "
+                f"{', '.join(leaked[:3])}; take them away, as scores on them would say nothing about new images"
             )
         self.records |= {record.id: record for record in records}
         self._unlabelled = samples

@@ -38,6 +38,12 @@ class Job:
         """One of its pages, from 0."""
         return Part(self.path, number if self.pages > 1 else None)
 
+    def parts(self, number: int, context: int) -> tuple[Part, ...]:
+        """One of its pages, from 0, between so many neighbours; an image by itself is its own neighbour."""
+        if context and self.pages > 1:
+            return with_neighbours(self.path, number, self.pages, context)
+        return (self.part(number),) * (2 * context + 1)
+
     def read(self, number: int, channels: int, context: int = 0) -> NDArray[Any]:
         """One of its pages, from 0, for a network of so many channels.
 
@@ -52,12 +58,9 @@ class Job:
         Raises:
             FileError: When a page cannot be read, and when pages and channels do not go together.
         """
-        part = self.part(number)
+        near = self.parts(number, context)
         if not context:
-            return in_channels(read_pixels(part), channels)
-        near = (
-            with_neighbours(self.path, number, self.pages, context) if self.pages > 1 else (part,) * (2 * context + 1)
-        )
+            return in_channels(read_pixels(near[0]), channels)
         each = channels // len(near)
         return stacked([in_channels(read_pixels(one), each) for one in near], channels, near)
 

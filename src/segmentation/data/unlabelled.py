@@ -12,20 +12,24 @@ from segmentation.data.reading import read_pixels
 from segmentation.data.sample import Sample
 from segmentation.inference.classes import Classes
 
+UNLABELLED = "unlabelled/"
+"""Begins the ids."""
 
-def unlabelled_samples(inputs: Sequence[str], channels: int) -> list[Sample]:
+
+def unlabelled_samples(inputs: Sequence[str], channels: int, context: int = 0) -> list[Sample]:
     """One sample without masks for each image and each page of a stack, with the id ``unlabelled/FILE``.
 
     Args:
         inputs: Files, folders and globs, as for ``predict``.
-        channels: Of an image.
+        channels: Of an image, those of neighbouring pages among them.
+        context: Neighbouring pages on each side that are channels, as the labelled images have them.
 
     Raises:
         InputError: Naming every input that holds no image.
     """
-    jobs = [job.of_channels(channels, context=0) for job in find_jobs(inputs)]
+    jobs = [job.of_channels(channels, context) for job in find_jobs(inputs)]
     return [
-        Sample(f"unlabelled/{job.path}" + (f"-{page:03d}" if job.pages > 1 else ""), (job.part(page),))
+        Sample(f"{UNLABELLED}{job.path}" + (f"-{page:03d}" if job.pages > 1 else ""), job.parts(page, context))
         for job in jobs
         for page in range(job.pages)
     ]

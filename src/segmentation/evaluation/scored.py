@@ -13,6 +13,7 @@ from segmentation.callbacks.runs import config_beside, run_of
 from segmentation.data.configured import data_of
 from segmentation.data.datamodule import SegmentationDataModule
 from segmentation.data.sample import Sample, stacks
+from segmentation.data.unlabelled import UNLABELLED
 from segmentation.errors import InputError
 from segmentation.inference.objects import Method
 from segmentation.inference.predictor import Predictor
@@ -169,7 +170,8 @@ def predictions(
 def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allowed: bool) -> list[str]:
     """The samples to be scored that were trained on.
 
-    One id in two data sets is no overlap: the pixels must agree too, where they are known.
+    One id in two data sets is no overlap: the pixels must agree too, where they are known. Images that only a teacher
+    taught (``data.unlabelled``) have ids of their own, so that their pixels alone tell.
 
     Args:
         evaluated: Id -> digest of the pixels, or ``""`` where it is not known.
@@ -179,8 +181,12 @@ def seen_samples(evaluated: Mapping[str, str], trained: Mapping[str, str], allow
     Raises:
         InputError: When there are any and they may not.
     """
-    both = {key: (digest, trained[key]) for key, digest in evaluated.items() if key in trained}
-    seen = [key for key, (first, second) in both.items() if not first or not second or first == second]
+    taught = {digest for key, digest in trained.items() if key.startswith(UNLABELLED)} - {""}
+    seen = [
+        key
+        for key, digest in evaluated.items()
+        if digest in taught or (key in trained and (not digest or not trained[key] or digest == trained[key]))
+    ]
     if seen and not allowed:
         raise InputError(
             f"{len(seen)} of {len(evaluated)} samples to be scored were trained on: {', '.join(seen[:5])}; "

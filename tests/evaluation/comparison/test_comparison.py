@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation.evaluation.comparison.comparison import Comparison, common_ids, letters, verdict
+from segmentation.evaluation.comparison.comparison import Comparison, common_ids, compared, letters, verdict
 from segmentation.evaluation.comparison.paired import Difference, differences, image_differences
 from segmentation.evaluation.report.reported import Reported
 
@@ -40,7 +40,7 @@ def reported(
 def against_zero(values: list[float], score: str = "iou", groups: list[str] | None = None) -> Difference:
     """A report with these values against one that has 0 everywhere."""
     first, second = reported([0.0] * len(values), score, 0.25, groups), reported(values, score, 0.75, groups)
-    return differences(first, second, first.ids)[score]
+    return differences(first, second, first.ids, dict(zip(first.ids, first.groups, strict=True)))[score]
 
 
 def test_a_difference_by_hand() -> None:
@@ -74,6 +74,32 @@ def test_whole_groups_are_resampled() -> None:
     assert alone.mean == grouped.mean == 0.5
 
 
+def test_groups_count_whichever_report_names_them() -> None:
+    values, groups = [0.0] * 10 + [1.0] * 10, ["a"] * 10 + ["b"] * 10
+    plain, grouped = reported([0.0] * 20), reported(values, groups=groups)
+    forwards, backwards = compared([plain, grouped], "iou"), compared([grouped, plain], "iou")
+    assert forwards.differences[0]["iou"].p == backwards.differences[0]["iou"].p == 1
+    assert not any("group" in warning for warning in forwards.warnings)
+    other = compared([reported(values, groups=["c", *groups[1:]]), grouped], "iou")
+    assert "1 image has another group in one report than in another: 000; those of the first" in other.warnings[0]
+
+
+@pytest.mark.parametrize("score", ["iou/lesion", "dice/lesion"])
+def test_a_class_that_only_one_network_invents_is_its_mistake(score: str) -> None:
+    """Ten images have the class, and the second is better there; on ten others it predicts what is not there."""
+    first, second = reported([0.5] * 10 + [NAN] * 11, score), reported([0.52] * 10 + [0.0] * 10 + [NAN], score)
+    one = compared([first, second], score)
+    difference = one.differences[0][score]
+    assert (difference.better, difference.worse, difference.images) == (10, 10, 20)
+    assert difference.mean == pytest.approx((10 * 0.02 - 10) / 20)
+    assert one.changes(1)[-1] == ("019", 1.0, 0.0)
+
+
+def test_another_score_needs_a_value_in_both_reports() -> None:
+    first, second = reported([1.0, NAN], "hausdorff95/lesion"), reported([2.0, 3.0], "hausdorff95/lesion")
+    assert compared([first, second], "hausdorff95/lesion").differences[0]["hausdorff95/lesion"].images == 1
+
+
 def test_one_group_for_all_is_as_good_as_none() -> None:
     values = [0.1, 0.3, -0.1, 0.4]
     assert against_zero(values, groups=["stack"] * 4) == against_zero(values)
@@ -105,7 +131,7 @@ def test_models_that_are_equally_good_are_seldom_called_different() -> None:
     called = 0
     for _ in range(200):
         first, second = reported([0.0] * 12), reported(random.normal(0, 0.1, 12).tolist())
-        called += differences(first, second, first.ids, resamples=400)["iou"].shown != 0
+        called += differences(first, second, first.ids, {}, resamples=400)["iou"].shown != 0
     assert called <= 18  # 5 % of 200, and three standard deviations more
 
 
@@ -120,16 +146,16 @@ def test_distances_and_errors_are_better_when_they_are_lower(score: str, shown: 
 
 def test_what_is_undefined_in_one_of_both_counts_nowhere() -> None:
     first, second = reported([0.5, NAN, 0.5, 0.5]), reported([0.6, 0.9, NAN, math.inf])
-    one = differences(first, second, first.ids)["iou"]
+    one = differences(first, second, first.ids, {})["iou"]
     assert one.images == 1 and one.mean == pytest.approx(0.1)
     assert math.isnan(one.low) and one.shown == 0
-    nothing = differences(reported([NAN, NAN]), reported([0.5, 0.5]), ["000", "001"])["iou"]
+    nothing = differences(reported([NAN, NAN]), reported([0.5, 0.5]), ["000", "001"], {})["iou"]
     assert nothing.images == 0 and math.isnan(nothing.mean) and math.isnan(nothing.p)
     assert verdict("B", nothing) == "B cannot be compared: no image has iou in both reports"
 
 
 def test_a_report_equals_itself() -> None:
-    one = differences(*[reported([0.1, 0.7, 0.9])] * 2, ["000", "001", "002"])["iou"]
+    one = differences(*[reported([0.1, 0.7, 0.9])] * 2, ["000", "001", "002"], {})["iou"]
     assert (one.mean, one.low, one.high, one.p, one.equal) == (0, 0, 0, 1, 3)
     assert verdict("B", one) == "B: no difference can be shown on 3 images: +0.000 iou (0.000 to 0.000)"
 
@@ -137,7 +163,7 @@ def test_a_report_equals_itself() -> None:
 def test_a_score_of_one_report_only_is_left_out_and_one_of_no_image_has_no_interval() -> None:
     first = reported([0.1, 0.2], scores={"iou": (0.5, NAN, NAN), "ece": (0.1, NAN, NAN), "v_rand": (0.9, NAN, NAN)})
     second = reported([0.1, 0.2], scores={"iou": (0.5, NAN, NAN), "ece": (0.3, NAN, NAN)})
-    found = differences(first, second, first.ids)
+    found = differences(first, second, first.ids, {})
     assert list(found) == ["iou", "ece"]
     assert found["ece"].images == 0 and found["ece"].whole == pytest.approx(0.2)
 
@@ -178,7 +204,7 @@ def test_verdicts_in_words(difference: Difference, text: str) -> None:
 def test_the_images_that_changed_most_come_first() -> None:
     first = reported([0.5, 0.5, 0.5, 0.5, NAN])
     second = reported([0.6, 0.9, 0.2, 0.5, 0.5])
-    found = Comparison((first, second), "iou", first.ids, (), (differences(first, second, first.ids),), (), {})
+    found = Comparison((first, second), "iou", first.ids, (), (differences(first, second, first.ids, {}),), (), {})
     gained, lost = found.most_changed(1, 5)
     assert [key for key, _, _ in gained] == ["001", "000"]
     assert [key for key, _, _ in lost] == ["002"]

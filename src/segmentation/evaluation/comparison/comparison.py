@@ -7,7 +7,7 @@ import numpy as np
 
 from segmentation.errors import InputError, nearest
 from segmentation.evaluation.comparison.doubts import settings, tolerances, warnings
-from segmentation.evaluation.comparison.paired import EQUAL, Difference, differences, image_differences, sign
+from segmentation.evaluation.comparison.paired import EQUAL, Difference, differences, image_differences, paired, sign
 from segmentation.evaluation.report.reported import Reported
 
 Change = tuple[str, float, float]
@@ -52,7 +52,7 @@ class Comparison:
         """All images, from the one that gained most in report ``place`` to the one that lost most."""
         first, second = self.reports[0], self.reports[place]
         gains = image_differences(first, second, self.ids, self.score) * sign(self.score)
-        before, after = first.of(self.score, self.ids), second.of(self.score, self.ids)
+        before, after = paired(first, second, self.ids, self.score)
         order = [number for number in np.argsort(-gains, kind="stable") if not np.isnan(gains[number])]
         return [(self.ids[number], float(before[number]), float(after[number])) for number in order]
 
@@ -89,6 +89,7 @@ def compared(reports: Sequence[Reported], score: str) -> Comparison:
     if not ids:
         counts = ", ".join(f"{report.folder}: {len(report.ids)} such as {report.ids[:1]}" for report in reports)
         raise InputError(f"no image is in all reports ({counts}); report both checkpoints on the same samples")
+    groups = _groups(reports)
     everywhere = set(ids)
     left_out = dict.fromkeys(key for report in reports for key in report.ids if key not in everywhere)
     return Comparison(
@@ -96,7 +97,7 @@ def compared(reports: Sequence[Reported], score: str) -> Comparison:
         score=score,
         ids=tuple(ids),
         left_out=tuple(left_out),
-        differences=tuple(differences(first, report, ids) for report in reports[1:]),
+        differences=tuple(differences(first, report, ids, groups) for report in reports[1:]),
         warnings=tuple(warnings(reports, names, ids, list(left_out))),
         settings=settings(reports),
     )
@@ -111,6 +112,16 @@ def common_ids(reports: Sequence[Reported]) -> list[str]:
     """The images that all reports have in the same size, in the order of the first."""
     sizes = [dict(zip(report.ids, report.sizes, strict=True)) for report in reports]
     return [key for key in reports[0].ids if all(other.get(key) == sizes[0][key] for other in sizes[1:])]
+
+
+def _groups(reports: Sequence[Reported]) -> dict[str, str]:
+    """Id -> group, of the first report that names one: a baseline without groups makes images no more independent."""
+    return {
+        key: group
+        for report in reversed(reports)
+        for key, group in zip(report.ids, report.groups, strict=True)
+        if group
+    }
 
 
 def _of_surfaces(score: str) -> bool:

@@ -44,9 +44,13 @@ def warnings(
         yield f"the reports took the surface Dice at different tolerances ({told}), so that it is left out: give the same --tolerance"
     if not left_out and len({report.data for report in reports} - {""}) > 1:
         yield "the images have the same names and sizes but other pixels: is this the same data set?"
-    if changed := _other_truth(reports, common):
-        counted = "1 image has" if len(changed) == 1 else f"{len(changed)} images have"
-        yield f"{counted} another mask in one report than in another: {_some(changed)}; report all of them on the same masks"
+    for what, cure, stored in (
+        ("mask", "report all of them on the same masks", [report.truths for report in reports]),
+        ("group", "those of the first report that has them count", [report.groups for report in reports]),
+    ):
+        if changed := _different(reports, stored, common):
+            counted = "1 image has" if len(changed) == 1 else f"{len(changed)} images have"
+            yield f"{counted} another {what} in one report than in another: {_some(changed)}; {cure}"
     if left_out:
         counted = "1 image is" if len(left_out) == 1 else f"{len(left_out)} images are"
         yield (
@@ -75,10 +79,10 @@ def settings(reports: Sequence[Reported]) -> dict[str, tuple[str, ...]] | None:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
-def _other_truth(reports: Sequence[Reported], common: Sequence[str]) -> list[str]:
-    """Those of the common images whose masks differ, as far as they are known."""
-    truths = [dict(zip(report.ids, report.truths, strict=True)) for report in reports]
-    return [key for key in common if len({of_report[key] for of_report in truths} - {""}) > 1]
+def _different(reports: Sequence[Reported], stored: Sequence[Sequence[str]], common: Sequence[str]) -> list[str]:
+    """Those of the common images for which the reports stored different texts, as far as they are known."""
+    known = [dict(zip(report.ids, texts, strict=True)) for report, texts in zip(reports, stored, strict=True)]
+    return [key for key in common if len({of_report[key] for of_report in known} - {""}) > 1]
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Paired differences of two reports: how much the second is better on the images of both, and beyond what chance."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class Difference:
 
     @property
     def images(self) -> int:
-        """How many have the score in both reports; that of an absent class is undefined."""
+        """How many have the score in both reports; that of a class that is absent in truth and both is undefined."""
         return self.better + self.worse + self.equal
 
     @property
@@ -79,7 +79,12 @@ class Difference:
 
 
 def differences(
-    first: Reported, second: Reported, ids: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+    first: Reported,
+    second: Reported,
+    ids: Sequence[str],
+    groups: Mapping[str, str],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Difference]:
     """The paired differences of every score that both reports have.
 
@@ -92,13 +97,13 @@ def differences(
         first: The baseline.
         second: What is compared with it.
         ids: Images of both, one or more.
+        groups: Of those images that have one.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
     """
     names = [name for name in first.scores if name in second.scores]
     columns = [image_differences(first, second, ids, name) for name in names]
-    groups = dict(zip(first.ids, first.groups, strict=True))
-    units = resampling_units([groups[key] for key in ids])
+    units = resampling_units([groups.get(key) for key in ids])
     low, high = _interval(np.stack(columns, axis=1), units, resamples, seed)
     return {
         name: Difference(
@@ -117,9 +122,25 @@ def differences(
     }
 
 
+def paired(
+    first: Reported, second: Reported, ids: Sequence[str], score: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) and (N,) values of the images in both reports.
+
+    The overlap of a class that is neither in the truth nor predicted is undefined. Where the other network did predict
+    it, that is the right answer to be compared with a wrong one: 1.
+    """
+    before, after = first.of(score, ids), second.of(score, ids)
+    if score.startswith(("iou/", "dice/")):
+        absent = np.isnan(before), np.isnan(after)
+        before[absent[0] & ~absent[1]] = 1
+        after[absent[1] & ~absent[0]] = 1
+    return before, after
+
+
 def image_differences(first: Reported, second: Reported, ids: Sequence[str], score: str) -> NDArray[np.float64]:
     """(N,) second minus first for each image; NaN where either is undefined or infinite."""
-    before, after = first.of(score, ids), second.of(score, ids)
+    before, after = paired(first, second, ids, score)
     finite = np.isfinite(before) & np.isfinite(after)
     difference = np.full(len(ids), np.nan)
     difference[finite] = after[finite] - before[finite]
