@@ -249,6 +249,12 @@ def test_results_among_the_images_are_refused(painted: Path, out: str) -> None:
         convert(out=painted / out, to="coco", images=f"{painted}/images", masks=f"{painted}/masks", classes=CLASSES)
     with pytest.raises(InputError, match="would be read as further ones"):
         convert(out=painted / "plain", to="masks", root=painted)
+    config = {
+        "data": {"source": {"class_path": "FolderSource", "init_args": {"root": str(painted), "classes": CLASSES}}}
+    }
+    Path("config.yaml").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="would be read as further ones"):
+        convert(out=painted / out, to="coco", config=Path("config.yaml"))
     assert sorted(painted.rglob("*")) == before
 
 

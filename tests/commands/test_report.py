@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -49,6 +50,20 @@ def test_its_scores_are_those_of_fit_and_everything_is_written(trained: Path, ru
     assert {row["threshold"] for row in thresholds if row["v_rand"]} == {str(step / 10) for step in range(11)}
     confusion = np.array([row[1:] for row in csv.reader((out / "confusion.csv").read_text().splitlines())][1:], int)
     assert confusion.sum() == 2 * 64 * 64
+
+
+def test_a_name_that_is_not_utf_8_reaches_the_tables(folder_data: Path, quick, run: Run) -> None:
+    name = os.fsdecode(b"gr\xfcn.png")
+    for part in ("images", "masks"):
+        (folder_data / part / "05.png").rename(folder_data / part / name)
+    source = ("--data.source", "FolderSource", "--data.source.root", folder_data)
+    assert run("fit", *source, *quick, "--run_folder", "run", "--trainer.max_epochs", 1) == 0
+    for out in ("a", "b"):
+        assert run("report", "--ckpt_path", "run", "--out", out) == 0
+    with Path("a/images.csv").open(newline="", errors="surrogateescape") as file:
+        assert Path(name).stem in [row["id"] for row in csv.DictReader(file)]
+    assert run("compare", "a", "b", "--out", "c") == 0
+    assert Path("c/compare.html").is_file()
 
 
 def test_the_page_needs_nothing_beside_it(trained: Path, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Resolution and georeferencing of images, in the spellings of different programs."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def test_the_resolution_of_a_tiff(tmp_path: Path, unit: str, dpi: float | None) 
     placement = placement_of(written(tmp_path / "a.tif", resolution=(300, 300), resolutionunit=unit))
     assert placement.resolution == ((300, 1), (300, 1), {"none": 1, "inch": 2, "centimeter": 3}[unit])
     assert placement.dpi == (None if dpi is None else pytest.approx((dpi, dpi)))
+
+
+@pytest.mark.parametrize("unknown", [(0, 0), (300, 0)])
+def test_a_resolution_of_nothing_costs_no_other_tag(tmp_path: Path, unknown: tuple[int, int]) -> None:
+    tags = [(33550, 12, 3, (0.25, 0.25, 0.0), True)]
+    part = written(tmp_path / "map.tif", extratags=tags, resolution=((1, 7), (1, 7)))
+    content = part.path.read_bytes()
+    assert content.count(struct.pack("<II", 1, 7)) >= 1
+    part.path.write_bytes(content.replace(struct.pack("<II", 1, 7), struct.pack("<II", *unknown)))
+    placement = placement_of(part)
+    assert placement.resolution is None and [tag[0] for tag in placement.geotiff] == [33550]
 
 
 @pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"])

@@ -57,6 +57,18 @@ def test_folds_that_do_not_divide_still_hold_every_sample_once(count: int, folds
     assert max(lengths) - min(lengths) <= 1
 
 
+def test_the_holdout_of_pages_of_one_file_is_its_end() -> None:
+    """Neighbouring slices look alike: drawn at random, the validation slices would lie between trained ones."""
+    mask = (Part(Path("mask.png")),)
+    pages = [Sample(f"s{number:02d}", (Part(Path("stack.tif"), number),), mask) for number in range(10)]
+    result = split(pages, val_fraction=0.2, test_fraction=0.1)
+    assert (result["val"], result["test"]) == (["s07", "s08"], ["s09"])
+    assert split(pages, val_fraction=0.2, kind="random")["val"] != ["s08", "s09"]
+    volumes = [Sample(one.id, one.images, mask, f"v{number // 2}") for number, one in enumerate(pages)]
+    files = [Sample(one.id, (Part(Path(f"{one.id}.tif")),), mask, f"v{n // 2}") for n, one in enumerate(pages)]
+    assert split(volumes, val_fraction=0.2) == split(files, val_fraction=0.2)  # whole volumes are drawn at random
+
+
 def test_the_holdout_has_its_share_and_keeps_the_order() -> None:
     result = split(samples_of(20), val_fraction=0.25, test_fraction=0.2)
     assert [len(result[name]) for name in ("train", "val", "test")] == [12, 4, 4]  # 20 - 4 = 16, a quarter of it is 4

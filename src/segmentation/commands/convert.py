@@ -82,7 +82,9 @@ def convert(
     if not samples:
         raise InputError("none of the samples has a mask; there is nothing to convert")
     _check_names(source.classes, to)
-    _check_outside(out, *map(str, filter(None, (root, images, masks))))
+    patterns = source.patterns if config is not None and isinstance(source, FolderSource) else []
+    folders = [pattern.folder for pattern in patterns if not pattern.literal]
+    _check_outside(out, *map(str, filter(None, (root, images, masks, *folders))))
     targets = [_target(sample, out, to) for sample in samples]
     _check_results(samples, targets, out, to, overwrite=overwrite)
     channels = _channels(source, _check_samples(source, samples))
@@ -285,7 +287,7 @@ def _write_groups(samples: list[Sample], out: Path) -> list[str]:
     """Save which samples belong together, such as the slices of one stack; gives the option for it."""
     if all(sample.group is None for sample in samples):
         return []
-    with (out / GROUPS).open("w", newline="", encoding="utf-8") as file:
+    with (out / GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerows([("id", "group"), *((sample.id, sample.group or sample.id) for sample in samples)])
     return ["--data.group", str(out / GROUPS)]

@@ -45,7 +45,7 @@ class SegmentationDataModule(LightningDataModule):
         val_fraction: Share of the samples that validates when there are no folds.
         test_fraction: Share of the samples that tests when the source has no test set.
         split_kind: contiguous, random or stratified (by class content, which reads every mask once); null
-            for contiguous folds and random fractions.
+            for contiguous folds and random fractions, which are contiguous too for the pages of one stack.
         group: What belongs together and never straddles a split: a regular expression searched in the
             sample's id, such as ``^[^_]+``, or a .csv with the columns id and group; null for the source's.
         crop: Side of the square training crops in pixels; null for whole images.

@@ -96,6 +96,11 @@ class Pattern:
             fixed += 1
         return self.root.joinpath(*parts[:fixed])
 
+    @property
+    def place(self) -> Path:
+        """What has to be there: the one file, or ``folder``."""
+        return self.root / self.text if self.literal else self.folder
+
     @cached_property
     def expression(self) -> re.Pattern[str]:
         """Matches paths relative to ``root``, without their suffix unless the pattern states one."""

@@ -102,4 +102,7 @@ def _per_centimetre(unit: Any) -> float | None:
 
 
 def _number(ratio: Ratio) -> float:
-    return ratio[0] / ratio[1] if isinstance(ratio, tuple) else float(ratio)
+    """0 for a ratio to nothing, as some programs write where they know no resolution."""
+    if isinstance(ratio, tuple):
+        return ratio[0] / ratio[1] if ratio[1] else 0.0
+    return float(ratio)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.groups import check_together
-from segmentation.data.sample import Sample
+from segmentation.data.sample import Sample, stacks
 from segmentation.data.source import Lists
 from segmentation.data.stratification import stratified
 from segmentation.errors import InputError
@@ -60,7 +60,8 @@ def split(
         fold: Which part validates, from 0.
         val_fraction: Share that validates when there are no folds; 0..1.
         test_fraction: Share that tests when the data set has no test set; 0..1.
-        kind: How parts and shares are drawn; None for contiguous folds and random shares.
+        kind: How parts and shares are drawn; None for contiguous folds and random shares, contiguous ones of the pages
+            of one file, whose neighbours are alike.
         class_pixels: Counts the classes, called once and only for ``stratified``.
 
     Raises:
@@ -89,15 +90,17 @@ def split(
     if kind == "stratified" and not {"val", "test"} <= set(dealt):
         assert class_pixels is not None
         content = dict(zip((sample.id for sample in pool), class_pixels(pool), strict=True))
+    pages = len(units) == len(pool) and len(stacks(pool)) < len(pool)
+    drawn = kind or ("contiguous" if pages else "random")
     if "test" not in dealt:
-        dealt["test"], units = _draw(units, test_fraction, "data.test_fraction", kind or "random", content)
+        dealt["test"], units = _draw(units, test_fraction, "data.test_fraction", drawn, content)
     if "val" not in dealt:
         if folds is not None:
             dealt["val"], units = _fold(units, folds, fold, kind or "contiguous", content)
         elif fold is not None:
             raise InputError(f"data.fold is {fold}, but data.folds is not given; set data.folds to the number of parts")
         else:
-            dealt["val"], units = _draw(units, val_fraction, "data.val_fraction", kind or "random", content)
+            dealt["val"], units = _draw(units, val_fraction, "data.val_fraction", drawn, content)
     result = {
         "train": [sample.id for unit in units for sample in unit],
         "val": dealt["val"],

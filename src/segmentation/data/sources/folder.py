@@ -117,6 +117,11 @@ class FolderSource(Source):
         self._samples: list[Sample] | None = None
         self._splits: dict[str, str] = {}
 
+    @property
+    def patterns(self) -> list[Pattern]:
+        """Of the images and, where there are any, of the masks."""
+        return [*self.images, *([] if self.masks is None else [self.masks])]
+
     def samples(self) -> list[Sample]:
         """The images in natural order: slice 2 before slice 10, sub-folder by sub-folder."""
         if self._samples is None:
@@ -166,17 +171,18 @@ class FolderSource(Source):
         return key
 
     def _paired(self) -> list[Sample]:
-        patterns = [*self.images, *([] if self.masks is None else [self.masks])]
-        parts = [collect(pattern, [other for other in patterns if other is not pattern]) for pattern in self.images]
+        parts = [
+            collect(pattern, [other for other in self.patterns if other is not pattern]) for pattern in self.images
+        ]
         masks = {} if self.masks is None else collect(self.masks, self.images)
-        one_pair = all(pattern.literal for pattern in patterns)
+        one_pair = all(pattern.literal for pattern in self.patterns)
         if one_pair and masks and parts[0]:  # two files that are named go together whatever their names
             masks = {next(iter(parts[0])): next(iter(masks.values()))}
         parts = [parts[0], *(aligned(part, parts[0]) for part in parts[1:])]
         masks = aligned(masks, parts[0])
         empty = [
             Problem(_empty(pattern), cure=self._pattern_cure(parts[0], pattern) if pattern is self.masks else "")
-            for pattern, files in zip(patterns, [*parts, masks], strict=False)
+            for pattern, files in zip(self.patterns, [*parts, masks], strict=False)
             if not files and not (pattern is self.masks and self.unlabelled)
         ]
         if empty:
@@ -268,16 +274,9 @@ class FolderSource(Source):
                 f"data.source.root: {self.root.absolute()} "
                 f"{'is no folder' if self.root.exists() else 'does not exist'}; {above} holds {_folders_text(above)}"
             )
-        patterns = [*self.images, *([] if self.masks is None else [self.masks])]
-        missing = [
-            pattern
-            for pattern in patterns
-            if not (self.root / pattern.text if pattern.literal else pattern.folder).exists()
-        ]
+        missing = [pattern for pattern in self.patterns if not pattern.place.exists()]
         if missing:
-            looked = " and ".join(
-                str(self.root / pattern.text if pattern.literal else pattern.folder) for pattern in missing
-            )
+            looked = " and ".join(str(pattern.place) for pattern in missing)
             raise InputError(
                 f"{looked} {'do' if len(missing) > 1 else 'does'} not exist; {self.root.absolute()} holds "
                 f"{_folders_text(self.root)}. {self._folder_cure(missing)}"

@@ -59,7 +59,7 @@ def identity(scored: Sequence[Scored], command: str) -> dict[str, Facts]:
 def data_digest(scored: Sequence[Scored]) -> str:
     """Hash of the samples' ids and pixels: the same for the same samples, wherever they lie and in whatever order."""
     lines = sorted(f"{key} {digest}" for one in scored for key, digest in one.digests.items())
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -160,7 +160,7 @@ def _write_tables(out: Path, summary: Summary, drawn: Sequence[str]) -> None:
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """With an empty cell where a value is undefined."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # of names that are not UTF-8
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(

@@ -91,7 +91,7 @@ def read_report(folder: Path) -> Reported:
     """
     try:
         stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-        with (folder / IMAGES).open(newline="", encoding="utf-8") as file:
+        with (folder / IMAGES).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
         scores = {
             name: (_number(score["value"]), _number(score["low"]), _number(score["high"]))
