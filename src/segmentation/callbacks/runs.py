@@ -139,7 +139,9 @@ def _configs(run: Path) -> Iterator[Path]:
 
 
 def find_checkpoints(which: str, parent: Path, split: dict[str, list[str]]) -> list[Path]:
-    """The ``best`` or ``last`` checkpoints of the runs with this split, newest first; none in a folder the user named.
+    """The ``best`` or ``last`` checkpoints of the runs with this split, newest first.
+
+    A run in a folder that the user named is found only where that folder lies directly in ``parent``.
 
     Args:
         which: ``best`` or ``last``.
