@@ -98,8 +98,14 @@ def test_every_sample_is_scored_by_a_network_that_did_not_train_on_it(
     assert {path: path.stat().st_mtime_ns for path in OUT.rglob("*") if path.parent != OUT} == before
     assert read(OUT / "crossval.json") == told
 
+    # a report whose scores a full disk cut is made anew
+    (OUT / "report/scores.json").write_text("")
+    assert run("crossval", "--config", config, *TINY) == 0
+    assert trained == [] and read(OUT / "crossval.json") == told
+    assert read(OUT / "report/scores.json")["images"] == 6 and len(list(OUT.glob("report*"))) == 1
+
     # a fold that was stopped goes on, one that was removed begins anew, and the pool is of them
-    (OUT / "fold1/scores.json").unlink()
+    (OUT / "fold1/scores.json").write_text('{"scored": ')
     shutil.rmtree(OUT / "fold2")
     assert run("crossval", "--config", config, *TINY, "--data.workers", "1") == 0  # changes no result
     assert [fold_of(command) for command in trained] == [1, 2]

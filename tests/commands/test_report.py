@@ -134,6 +134,15 @@ def test_nothing_is_overwritten_and_wrong_input_is_told(trained: Path, run: Run,
     assert "does not exist" in capsys.readouterr().err
 
 
+def test_a_report_whose_scores_a_full_disk_cut_is_none(
+    trained: Path, run: Run, disk_full: Callable[[str], None], capsys
+) -> None:
+    disk_full('"scored"')
+    assert run("report", "--ckpt_path", trained, "--out", "r") == 1
+    assert "no space left on the disk" in capsys.readouterr().err
+    assert Path("r/images.csv").is_file() and not Path("r/scores.json").exists()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 def test_chromium_shows_the_page_in_light_and_dark(trained: Path, run: Run) -> None:
     assert run("report", "--ckpt_path", trained, "--out", "r") == 0

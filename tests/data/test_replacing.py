@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.data.replacing import replaced
+from segmentation.data.replacing import replaced, write_whole
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
@@ -49,3 +49,12 @@ def test_who_may_read_it_is_as_for_any_new_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_text_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_whole(target, "Größe")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(target, "\udcff")
+    assert target.read_bytes() == "Größe".encode()
+    assert list(tmp_path.iterdir()) == [target]

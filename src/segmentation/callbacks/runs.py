@@ -17,6 +17,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from segmentation.callbacks.checkpoints import FOLDER
+from segmentation.data.replacing import replaced, write_whole
 from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
 from segmentation.metrics.direction import lower_is_better
@@ -184,11 +185,17 @@ def told(checkpoints: list[Path], monitor: str) -> str:
 
 
 def _stored_score(run: Path, name: str) -> float | None:
-    try:
-        score = json.loads((run / SCORES).read_text(encoding="utf-8")).get(name)
-    except (OSError, ValueError, AttributeError):
-        return None
+    score = (stored_scores(run) or {}).get(name)
     return score if isinstance(score, float) else None
+
+
+def stored_scores(folder: Path) -> dict[str, Any] | None:
+    """The scores.json of a run or a report; None where it is missing or damaged."""
+    try:
+        stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None
 
 
 def stored_split(run: Path) -> dict[str, list[str]] | None:
@@ -268,10 +275,11 @@ class RunFolder(SaveConfigCallback):
         """Write, on rank 0 and in ``fit`` only."""
         if not trainer.is_global_zero or stage != "fit":
             return
-        next(path for path in _configs(self.folder) if not path.exists()).write_text(self.text, encoding="utf-8")
+        write_whole(next(path for path in _configs(self.folder) if not path.exists()), self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
-            write_split(self.folder / SPLIT, data.split, data.unused)
+            with replaced(self.folder / SPLIT) as temporary:
+                write_split(temporary, data.split, data.unused)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.text))
 

@@ -1,6 +1,5 @@
 """``crossval``: every fold of a data set in one command, the scores over all samples, and an ensemble."""
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from segmentation.callbacks.runs import CONFIG, SCORES, make_folder, new_folder
+from segmentation.callbacks.runs import CONFIG, SCORES, make_folder, new_folder, stored_scores
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.fold_states import LAST, State, state_of, states_of
 from segmentation.commands.processes import Program, run_all
@@ -17,7 +16,7 @@ from segmentation.errors import InputError
 from segmentation.evaluation import tracking
 from segmentation.evaluation.folds import fold_table, over_folds, write_scores
 from segmentation.evaluation.report.report import report
-from segmentation.evaluation.report.reported import read_report
+from segmentation.evaluation.report.reported import is_whole, read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.checkpoint import BEST
 from segmentation.typed import predicting, typed
@@ -66,7 +65,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         print(f"Stopped. The same command goes on: {command}", file=sys.stderr)
         return int(stop.code or 0)
     pooled = _pooled(out, folders, asked, command)
-    scores = over_folds([json.loads((folder / SCORES).read_text(encoding="utf-8")) for folder in folders], pooled)
+    scores = over_folds([stored_scores(folder) or {} for folder in folders], pooled)
     about = {
         "folds": count,
         "configs": asked.configs,
@@ -149,9 +148,10 @@ def _pooled(
     """Scores of all samples with their intervals; the report that has them is made unless it is there."""
     made = out / "report"
     newest = max((folder / BEST).stat().st_mtime for folder in folders)
-    if (made / SCORES).is_file() and (made / SCORES).stat().st_mtime > newest:
+    whole = is_whole(made)
+    if whole and (made / SCORES).stat().st_mtime > newest:
         return read_report(made).scores
-    if (made / SCORES).is_file():  # of folds that were trained again since
+    if whole:  # of folds that were trained again since
         made.rename(new_folder(out, "report-"))
     elif made.exists():  # one that was stopped
         shutil.rmtree(made)

@@ -18,3 +18,9 @@ def replaced(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 that others decide by: a full disk or a kill leaves no half of it."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
