@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import count, takewhile
 from pathlib import Path
@@ -27,6 +27,10 @@ CONFIG = "config.yaml"
 SPLIT = "split.json"
 SCORES = "scores.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
+
+FIT_ELSEWHERE = "set trainer.default_root_dir or run_folder to a folder that can"
+OUT_ELSEWHERE = "give another folder as --out"
+"""What a user does about a folder that cannot be written."""
 
 
 def folder_of_fit(named: str | None, resumed: Path | None) -> Path | None:
@@ -67,19 +71,24 @@ def new_folder(parent: Path, prefix: str = "") -> Path:
 
 
 @contextmanager
-def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
+def claimed_folder(parent: Path, prefix: str = "", cure: str = FIT_ELSEWHERE) -> Iterator[Path]:
     """A new folder named by the time, made at once, so that no other command can have it.
 
     It is removed at the end when nothing was written into it. The processes that Lightning starts for further devices get
     the first process's choice.
 
+    Args:
+        parent: Made too where it is not there.
+        prefix: Before the time.
+        cure: What the user does when it cannot be made.
+
     Raises:
-        InputError: When it cannot be made.
+        InputError: When it cannot be made; the message ends in the cure.
     """
     if not _is_first_process():
         yield Path(os.environ[_HANDED_ON]) if _HANDED_ON in os.environ else new_folder(parent, prefix)
         return
-    folder = next(parent / name for name in _names(prefix) if _made(parent / name))
+    folder = next(parent / name for name in _names(prefix) if _made(parent / name, cure))
     os.environ[_HANDED_ON] = str(folder)
     try:
         yield folder
@@ -90,6 +99,11 @@ def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
             Path(ROOT).rmdir()
 
 
+def out_folder(out: Path | None, parent: Path, prefix: str) -> AbstractContextManager[Path]:
+    """The folder that the user named as ``--out``, as it is; a claimed one where he named none."""
+    return claimed_folder(parent, prefix, OUT_ELSEWHERE) if out is None else nullcontext(out)
+
+
 def _names(prefix: str) -> Iterator[str]:
     """By the time, then with a number behind it."""
     stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -97,14 +111,14 @@ def _names(prefix: str) -> Iterator[str]:
     yield from (f"{stem}-{number}" for number in count(2))
 
 
-def _made(folder: Path) -> bool:
+def _made(folder: Path, cure: str) -> bool:
     """Whether a folder is new."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         return False
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(folder, error, cure) from error
     return True
 
 
@@ -237,14 +251,11 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(folder, error, FIT_ELSEWHERE) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        f"the run folder {folder} cannot be written ({error.strerror or error}); "
-        "set trainer.default_root_dir or run_folder to a folder that can"
-    )
+def _unwritable(folder: Path, error: OSError, cure: str) -> InputError:
+    return InputError(f"the folder {folder} cannot be written ({error.strerror or error}); {cure}")
 
 
 def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
