@@ -223,6 +223,18 @@ def test_wrong_arguments_are_told_once_before_anything_is_trained(
     assert trained == [] and not Path("runs").exists()
 
 
+@pytest.mark.parametrize("command", ["crossval", "tune"])
+def test_a_folder_that_cannot_be_written_is_told_with_the_cure(
+    run: Run, config: str, trained: list[list[str]], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    Path("occupied").touch()
+    Path("space.yaml").write_text("model.lr: {low: 1.0e-4, high: 1.0e-1}")
+    space = ("--space", "space.yaml") if command == "tune" else ()
+    assert run(command, "--config", config, *TINY, *space, "--out", "occupied/out") == 1
+    assert "occupied/out cannot be written (Not a directory); give another folder as --out" in capsys.readouterr().err
+    assert trained == []
+
+
 def test_each_gpu_takes_a_fold(run: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Sequence[str | None]] = []
     monkeypatch.setattr(crossval.torch.cuda, "is_available", lambda: True)

@@ -1,6 +1,7 @@
 """A report from a trained checkpoint: its scores are those of validate, its page stands alone."""
 
 import csv
+import errno
 import json
 import re
 import shutil
@@ -170,6 +171,36 @@ def test_a_report_that_fails_leaves_no_folder(trained: Path, run: Run, monkeypat
     assert run("report", "--ckpt_path", trained) == 1
     assert "a sample cannot be read" in capsys.readouterr().err
     assert sorted(trained.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "cure"),
+    [
+        ("report", "give another folder as --out"),
+        ("benchmark", "give another folder as --out"),
+        (
+            "validate",
+            "copy the run to a folder that can, or write elsewhere: python -m segmentation report --ckpt_path",
+        ),
+        ("test", "copy the run to a folder that can, or write elsewhere: python -m segmentation report --ckpt_path"),
+    ],
+)
+def test_a_run_that_cannot_be_written_is_told_before_the_work(
+    trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys, command: str, cure: str
+) -> None:
+    make = Path.mkdir
+
+    def read_only(self: Path, *args: object, **options: object) -> None:
+        if self.parent == trained:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        make(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    monkeypatch.setattr(module, "write_report", lambda *_, **__: pytest.fail("the work began"))
+    options = ("--ways", "eager", "--memory", "false") if command == "benchmark" else ()
+    assert run(command, "--ckpt_path", trained, *options) == 1
+    told = capsys.readouterr()
+    assert "cannot be written (Permission denied); " + cure in told.err and "Timing" not in told.out
 
 
 def test_a_report_whose_scores_a_full_disk_cut_is_none(

@@ -29,6 +29,7 @@ SCORES = "scores.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
 
 FIT_ELSEWHERE = "set trainer.default_root_dir or run_folder to a folder that can"
+RUN_ELSEWHERE = "copy the run to a folder that can"
 OUT_ELSEWHERE = "give another folder as --out"
 """What a user does about a folder that cannot be written."""
 
@@ -239,11 +240,15 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def make_folder(folder: Path) -> None:
-    """Create a run folder.
+def make_folder(folder: Path, cure: str) -> None:
+    """Create a run folder, or one of several runs.
+
+    Args:
+        folder: It may exist.
+        cure: What the user does when it cannot be written.
 
     Raises:
-        InputError: When it cannot be created or written.
+        InputError: When it cannot be created or written; the message ends in the cure.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,7 +256,7 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _unwritable(folder, error, FIT_ELSEWHERE) from error
+        raise _unwritable(folder, error, cure) from error
 
 
 def _unwritable(folder: Path, error: OSError, cure: str) -> InputError:

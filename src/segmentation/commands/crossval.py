@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from segmentation.callbacks.runs import CONFIG, SCORES, make_folder, new_folder, stored_scores
+from segmentation.callbacks.runs import CONFIG, OUT_ELSEWHERE, SCORES, make_folder, new_folder, stored_scores
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.fold_states import LAST, State, state_of, states_of
 from segmentation.commands.processes import Program, run_all
@@ -56,7 +56,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
     out = asked.parent / "crossval" if out is None else out
     folders = [out / f"fold{fold}" for fold in range(count)]
     states = states_of(folders, asked)
-    make_folder(out)
+    make_folder(out, OUT_ELSEWHERE)
     print(f"{count} folds in {out}: " + ", ".join(f"{folder.name} {states[folder]}" for folder in folders))
     todo = [folder for folder in folders if states[folder] != "finished"]
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.callbacks.runs import make_folder
+from segmentation.callbacks.runs import OUT_ELSEWHERE, make_folder
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.data.configured import build
 from segmentation.data.replacing import write_whole
@@ -62,7 +62,7 @@ def tune(*fit: str, space: Path, trials: int = 30, out: Path | None = None) -> i
     searched = read_space(space, asked)
     split = _split(asked)
     folder = asked.parent / "tune" if out is None else out
-    make_folder(folder)
+    make_folder(folder, OUT_ELSEWHERE)
     arguments = asked.resolved
     monitor, seed = arguments.checkpoint.monitor, int(arguments.seed_everything)
     study = open_study(folder, searched, asked, split)
