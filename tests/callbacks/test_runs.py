@@ -106,3 +106,13 @@ def test_what_a_full_disk_cut_is_not_there(
     with pytest.raises(OSError, match="No space left"):
         folder.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
     assert not (tmp_path / name).exists()
+
+
+def test_two_fits_do_not_begin_in_one_named_folder(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, datamodule=SimpleNamespace(split={}, unused=[]), loggers=[])
+    first, second = (RunFolder(None, None, tmp_path, resumed=False, text=text) for text in ("a: 1", "b: 2"))
+    first.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="another fit has just begun in .*; give another --run_folder"):
+        second.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "split.json"]
+    assert (tmp_path / "config.yaml").read_text() == "a: 1"

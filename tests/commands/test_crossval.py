@@ -160,6 +160,29 @@ def test_a_fold_without_a_validation_is_no_finished_one(
     assert "fold0 ended before a validation" in capsys.readouterr().err
 
 
+def test_a_second_one_leaves_the_folds_of_the_first_alone(
+    run: Run, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = OUT / "fold0/config.yaml"  # before its first checkpoint
+    found: list[bool] = []
+
+    def meanwhile(programs: Sequence[Program], devices: Sequence[str | None]) -> list[int]:
+        begun.parent.mkdir()
+        begun.touch()
+        monkeypatch.setattr(crossval, "run_all", lambda programs, devices: [1] * len(programs))
+        assert run("crossval", "--config", config, *TINY) == 1
+        found.append(begun.is_file())
+        return [1] * len(programs)
+
+    monkeypatch.setattr(crossval, "run_all", meanwhile)
+    assert run("crossval", "--config", config, *TINY) == 1
+    assert found == [True]
+    message = capsys.readouterr().err
+    assert f"error: another crossval trains in {OUT}; wait for it, or give another --out" in message
+    assert run("crossval", "--config", config, *TINY) == 1  # the first one has ended
+    assert "another crossval" not in capsys.readouterr().err
+
+
 def test_the_folds_are_run_as_programs(
     run: Run, config: str, trained: list[list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

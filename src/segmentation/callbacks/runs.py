@@ -288,10 +288,17 @@ class RunFolder(SaveConfigCallback):
         self.text = text
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write, on rank 0 and in ``fit`` only."""
+        """Write, on rank 0 and in ``fit`` only.
+
+        Raises:
+            InputError: When another run began in the folder since it was found to hold none.
+        """
         if not trainer.is_global_zero or stage != "fit":
             return
-        write_whole(next(path for path in _configs(self.folder) if not path.exists()), self.text)
+        config = next(path for path in _configs(self.folder) if not path.exists())
+        if not self.resumed and config.name != CONFIG:
+            raise InputError(f"another fit has just begun in {self.folder}; give another --run_folder")
+        write_whole(config, self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
             with replaced(self.folder / SPLIT) as temporary:
