@@ -1,8 +1,10 @@
 """What every test shares: one thread, no network, a tiny data set on disk."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", NO_ALBUMENTATIONS_UPDATE="1", CUDA_VISIBLE_DEVICES="")
 
@@ -74,6 +76,23 @@ def run() -> Callable[..., int]:
         return main([str(arg) for arg in args])
 
     return call
+
+
+@pytest.fixture
+def disk_full(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """``disk_full(words)``: from now on a text with these words is cut while it is written."""
+    write = Path.write_text
+
+    def fill(words: str) -> None:
+        def cut(self: Path, text: str, *args: Any, **options: Any) -> int:
+            if words not in text:
+                return write(self, text, *args, **options)
+            write(self, text[: len(text) // 2], *args, **options)
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+        monkeypatch.setattr(Path, "write_text", cut)
+
+    return fill
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from segmentation.evaluation.tracking import project_of
+
 Run = Callable[..., int]
 LOGGER = "{class_path: WandbLogger, init_args: {project: test}}"
 
@@ -99,6 +101,24 @@ def test_wandb_stays_offline_unless_the_user_says_online(monkeypatch: pytest.Mon
     monkeypatch.setenv("WANDB_MODE", "online")
     assert run("validate", "--data.source", "SyntheticSource") == 1
     assert os.environ["WANDB_MODE"] == "online"
+
+
+@pytest.mark.parametrize(
+    ("config", "project"),
+    [
+        ("", None),
+        ("- a list", None),
+        ("name: of another program", None),
+        ("trainer:", None),
+        ("trainer: fast", None),
+        ("{", None),
+        ("trainer: {logger: {class_path: WandbLogger, init_args: }}", "segmentation"),
+        ("trainer: {logger: [{class_path: WandbLogger, init_args: {project: mine}}]}", "mine"),
+    ],
+)
+def test_a_config_of_something_else_names_no_project(tmp_path: Path, config: str, project: str | None) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    assert project_of(tmp_path) == project
 
 
 def test_tensorboard_gets_curves_and_pictures(tiny_fit: Callable[..., Path]) -> None:

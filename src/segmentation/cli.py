@@ -43,6 +43,7 @@ from segmentation.model.initial_weights import initial_module, take_weights
 from segmentation.model.module import SegmentationModule
 from segmentation.model.precision import chosen_precision
 from segmentation.parse_errors import explained
+from segmentation.typed import typed
 
 _WHICH = "best or last: of the newest run of this --config with the same split"
 _CHECKPOINT_HELP = {
@@ -222,12 +223,17 @@ class SegmentationCLI(LightningCLI):
         if self.command == "fit":
             resumed = run if run is not None and (run / runs.CONFIG).is_file() else None
             named = runs.folder_of_fit(config.run_folder, resumed)
+            self.cure = runs.FIT_ELSEWHERE if resumed is None else runs.RUN_ELSEWHERE
             self.folder = named or self.claims.enter_context(runs.claimed_folder(self.parent))
             text = runs.config_text(self._parser("fit"), config)
             self.save_config_kwargs = {"folder": self.folder, "resumed": resumed is not None, "text": text}
         else:
             assert run is not None
-            self.folder = self.claims.enter_context(runs.claimed_folder(run, f"{self.command}-"))
+            # without a test set report scores the validation samples, as test does
+            scored = "val" if self.command == "validate" else None
+            elsewhere = typed("report", ckpt_path=config.ckpt_path, split=scored, out="FOLDER")
+            self.cure = f"{runs.RUN_ELSEWHERE}, or write elsewhere: {elsewhere}"
+            self.folder = self.claims.enter_context(runs.claimed_folder(run, f"{self.command}-", self.cure))
             self.save_config_callback = None
         for logger in _as_list(config.trainer.logger):
             if isinstance(logger, Namespace):
@@ -323,7 +329,7 @@ class SegmentationCLI(LightningCLI):
                 self._check_interval()
                 self._get(self.config_init, "distillation").load(self.model, self.datamodule)
             self.table.notes = self._notes(stage)
-            runs.make_folder(self.folder)
+            runs.make_folder(self.folder, self.cure)
 
     def _check_interval(self) -> None:
         batches, interval = self.datamodule.batches_per_epoch(), self.trainer.val_check_interval

@@ -20,7 +20,9 @@ def test_it_writes_beside_the_target_and_renames(tmp_path: Path, monkeypatch: py
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, target: renamed.append((self, target)) or replace(self, target))
     AtomicCheckpointIO().save_checkpoint({"a": torch.ones(2)}, tmp_path / "run" / "last.ckpt")
-    assert renamed == [(tmp_path / "run" / ".last.ckpt.tmp", tmp_path / "run" / "last.ckpt")]
+    ((temporary, target),) = renamed
+    assert (temporary.parent, temporary.suffix) == (tmp_path / "run", ".tmp")
+    assert target == tmp_path / "run" / "last.ckpt"
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["a"].tolist() == [1, 1]
 
 
@@ -32,7 +34,8 @@ def test_a_kill_while_writing_leaves_the_one_before(tmp_path: Path) -> None:
         torch.save = lambda checkpoint, file: (file.write(b"half"), file.flush(), os._exit(9))  # type: ignore[assignment]
         AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert (tmp_path / ".last.ckpt.tmp").read_bytes() == b"half"
+    (cut,) = tmp_path.glob(".*.tmp")
+    assert cut.read_bytes() == b"half"
     assert torch.load(target, weights_only=True) == {"step": 1}
     AtomicCheckpointIO().save_checkpoint({"step": 3}, target)
     assert torch.load(target, weights_only=True) == {"step": 3}

@@ -1,10 +1,13 @@
 """The run of a split is found again."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from segmentation.callbacks.runs import claimed_folder, find_checkpoints, folder_of_fit, told
+from segmentation.callbacks.runs import RunFolder, claimed_folder, find_checkpoints, folder_of_fit, told
 from segmentation.data.splits import write_split
 from segmentation.errors import InputError
 
@@ -89,3 +92,27 @@ def test_the_newest_run_is_used_and_a_better_one_is_named(tmp_path: Path) -> Non
     assert f"{paths[1]} has the best iou/blossom, 0.7900" in told(paths, "val/iou/blossom")
     assert told(paths, "val/loss") == f"Checkpoint: {paths[0]}, of the newest of 4 runs"
     assert told(paths[3:], "val/iou") == f"Checkpoint: {paths[3]}"
+
+
+@pytest.mark.parametrize(("words", "name"), [("seed_everything", "config.yaml"), ("unused", "split.json")])
+def test_what_a_full_disk_cut_is_not_there(
+    tmp_path: Path, disk_full: Callable[[str], None], words: str, name: str
+) -> None:
+    split = {"train": ["a"], "val": ["b"], "test": []}
+    data = SimpleNamespace(split=split, unused=["c"])
+    trainer: Any = SimpleNamespace(is_global_zero=True, datamodule=data, loggers=[])
+    disk_full(words)
+    folder = RunFolder(None, None, tmp_path, resumed=False, text="seed_everything: 0\n")
+    with pytest.raises(OSError, match="No space left"):
+        folder.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
+    assert not (tmp_path / name).exists()
+
+
+def test_two_fits_do_not_begin_in_one_named_folder(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, datamodule=SimpleNamespace(split={}, unused=[]), loggers=[])
+    first, second = (RunFolder(None, None, tmp_path, resumed=False, text=text) for text in ("a: 1", "b: 2"))
+    first.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="another fit has just begun in .*; give another --run_folder"):
+        second.setup(trainer, SimpleNamespace(), "fit")  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "split.json"]
+    assert (tmp_path / "config.yaml").read_text() == "a: 1"

@@ -51,3 +51,12 @@ def test_a_class_in_brackets_is_shown_as_it_is_called(
     source = ("--data.source", "FolderSource", "--data.source.root", folder_data)
     assert run("fit", *source, "--data.source.classes", "[background, 'cell [/x]']", *quick) == 0
     assert "cell [/x]" in capsys.readouterr().out
+
+
+def test_scores_that_a_full_disk_cut_are_not_there(
+    run: Callable[..., int], synthetic, quick, disk_full: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk_full('"scored"')
+    assert run("fit", *synthetic, *quick, "--run_folder", "full") == 1
+    assert "no space left on the disk" in capsys.readouterr().err
+    assert Path("full/checkpoints/best.ckpt").is_file() and not Path("full/scores.json").exists()

@@ -10,10 +10,12 @@ import onnx
 import pytest
 import torch
 
+from segmentation.commands import benchmark
 from segmentation.commands.benchmark import _labels
 from segmentation.deployment import metadata
 from segmentation.deployment.export import export
 from segmentation.deployment.quantization import quantize
+from segmentation.errors import InputError
 from segmentation.model.predictor import load_module
 
 Run = Callable[..., int]
@@ -118,6 +120,22 @@ def test_wrong_arguments_are_refused(options, message, trained: Path, run: Run, 
     assert run("benchmark", "--ckpt_path", trained, *QUICKLY, *options) == 1
     assert message in capsys.readouterr().err
     assert not list(trained.glob("benchmark-*/.*"))
+
+
+def test_its_folder_is_its_own_before_it_times_and_gone_when_it_fails(
+    trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    before = sorted(trained.iterdir())
+
+    def fail(*_: object) -> None:
+        (folder,) = set(trained.iterdir()) - set(before)
+        assert folder.name.startswith("benchmark-")
+        raise InputError("it cannot be timed")
+
+    monkeypatch.setattr(benchmark, "_timed", fail)
+    assert run("benchmark", "--ckpt_path", trained, "--ways", "eager", *QUICKLY) == 1
+    assert "it cannot be timed" in capsys.readouterr().err
+    assert sorted(trained.iterdir()) == before
 
 
 def test_samples_that_a_file_was_trained_on_are_refused(trained: Path, quick, synthetic, run: Run, capsys) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,6 +231,24 @@ def test_nothing_is_overwritten(run: Run, capsys: Capture) -> None:
     assert len(folders) == 2
     assert run("compare", "a", "b", "--out", folders[0]) == 1
     assert "nothing overwritten" in capsys.readouterr().err
+
+
+def test_two_comparisons_of_one_second_have_folders_of_their_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(Path("a"), BEFORE)
+    write_run(Path("b"), AFTER)
+    make, taken = Path.mkdir, []
+
+    def later(self: Path, *args: Any, **options: Any) -> None:
+        if self.name.startswith("compare-") and not taken:
+            taken.append(self)  # by another command, just now
+            make(self)
+            (self / "compare.html").write_text("theirs")
+        make(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", later)
+    assert run("compare", "a", "b") == 0
+    assert (taken[0] / "compare.html").read_text() == "theirs"
+    assert sorted(Path().glob("compare-*/compare.json")) == [Path(f"{taken[0]}-2/compare.json")]
 
 
 def test_the_folds_of_a_crossval_do_not_differ_from_themselves(run: Run) -> None:

@@ -98,8 +98,14 @@ def test_every_sample_is_scored_by_a_network_that_did_not_train_on_it(
     assert {path: path.stat().st_mtime_ns for path in OUT.rglob("*") if path.parent != OUT} == before
     assert read(OUT / "crossval.json") == told
 
+    # a report whose scores a full disk cut is made anew
+    (OUT / "report/scores.json").write_text("")
+    assert run("crossval", "--config", config, *TINY) == 0
+    assert trained == [] and read(OUT / "crossval.json") == told
+    assert read(OUT / "report/scores.json")["images"] == 6 and len(list(OUT.glob("report*"))) == 1
+
     # a fold that was stopped goes on, one that was removed begins anew, and the pool is of them
-    (OUT / "fold1/scores.json").unlink()
+    (OUT / "fold1/scores.json").write_text('{"scored": ')
     shutil.rmtree(OUT / "fold2")
     assert run("crossval", "--config", config, *TINY, "--data.workers", "1") == 0  # changes no result
     assert [fold_of(command) for command in trained] == [1, 2]
@@ -152,6 +158,29 @@ def test_a_fold_without_a_validation_is_no_finished_one(
 ) -> None:
     assert run("crossval", "--config", config, *TINY, "--trainer.check_val_every_n_epoch", "2", "--folds", "2") == 1
     assert "fold0 ended before a validation" in capsys.readouterr().err
+
+
+def test_a_second_one_leaves_the_folds_of_the_first_alone(
+    run: Run, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = OUT / "fold0/config.yaml"  # before its first checkpoint
+    found: list[bool] = []
+
+    def meanwhile(programs: Sequence[Program], devices: Sequence[str | None]) -> list[int]:
+        begun.parent.mkdir()
+        begun.touch()
+        monkeypatch.setattr(crossval, "run_all", lambda programs, devices: [1] * len(programs))
+        assert run("crossval", "--config", config, *TINY) == 1
+        found.append(begun.is_file())
+        return [1] * len(programs)
+
+    monkeypatch.setattr(crossval, "run_all", meanwhile)
+    assert run("crossval", "--config", config, *TINY) == 1
+    assert found == [True]
+    message = capsys.readouterr().err
+    assert f"error: another crossval trains in {OUT}; wait for it, or give another --out" in message
+    assert run("crossval", "--config", config, *TINY) == 1  # the first one has ended
+    assert "another crossval" not in capsys.readouterr().err
 
 
 def test_the_folds_are_run_as_programs(
@@ -215,6 +244,18 @@ def test_wrong_arguments_are_told_once_before_anything_is_trained(
     message = capsys.readouterr().err
     assert named in message and "Traceback" not in message
     assert trained == [] and not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["crossval", "tune"])
+def test_a_folder_that_cannot_be_written_is_told_with_the_cure(
+    run: Run, config: str, trained: list[list[str]], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    Path("occupied").touch()
+    Path("space.yaml").write_text("model.lr: {low: 1.0e-4, high: 1.0e-1}")
+    space = ("--space", "space.yaml") if command == "tune" else ()
+    assert run(command, "--config", config, *TINY, *space, "--out", "occupied/out") == 1
+    assert "occupied/out cannot be written (Not a directory); give another folder as --out" in capsys.readouterr().err
+    assert trained == []
 
 
 def test_each_gpu_takes_a_fold(run: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,24 @@
 """A report from a trained checkpoint: its scores are those of validate, its page stands alone."""
 
 import csv
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from segmentation.callbacks import runs
+from segmentation.commands import report as module
+from segmentation.errors import InputError
 
 Run = Callable[..., int]
 Fit = Callable[..., Path]
@@ -147,6 +154,77 @@ def test_nothing_is_overwritten_and_wrong_input_is_told(trained: Path, run: Run,
     assert run("report", "--ckpt_path", "alone.ckpt", "--config", folder / "config.yaml", "--out", "r") == 0
     assert run("report", "--ckpt_path", "missing") == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_two_reports_of_one_second_have_folders_of_their_own(
+    trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    monkeypatch.setattr(runs, "datetime", SimpleNamespace(now=lambda: now))
+    folders: list[Path] = []
+
+    def write(_scored: object, out: Path, **_: object) -> dict:
+        folders.append(out)
+        assert len(folders) == 2 or run("report", "--ckpt_path", trained) == 0
+        (out / "report.html").touch()
+        return {}
+
+    monkeypatch.setattr(module, "write_report", write)
+    assert run("report", "--ckpt_path", trained) == 0
+    assert [folder.name for folder in folders] == ["report-val-20260102-030405", "report-val-20260102-030405-2"]
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def test_a_report_that_fails_leaves_no_folder(trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail(_scored: object, out: Path, **_: object) -> dict:
+        assert out.is_dir()
+        raise InputError("a sample cannot be read")
+
+    monkeypatch.setattr(module, "write_report", fail)
+    before = sorted(trained.iterdir())
+    assert run("report", "--ckpt_path", trained) == 1
+    assert "a sample cannot be read" in capsys.readouterr().err
+    assert sorted(trained.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "cure"),
+    [
+        ("report", "give another folder as --out"),
+        ("benchmark", "give another folder as --out"),
+        (
+            "validate",
+            "copy the run to a folder that can, or write elsewhere: python -m segmentation report --ckpt_path",
+        ),
+        ("test", "copy the run to a folder that can, or write elsewhere: python -m segmentation report --ckpt_path"),
+    ],
+)
+def test_a_run_that_cannot_be_written_is_told_before_the_work(
+    trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys, command: str, cure: str
+) -> None:
+    make = Path.mkdir
+
+    def read_only(self: Path, *args: object, **options: object) -> None:
+        if self.parent == trained:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        make(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    monkeypatch.setattr(module, "write_report", lambda *_, **__: pytest.fail("the work began"))
+    options = ("--ways", "eager", "--memory", "false") if command == "benchmark" else ()
+    assert run(command, "--ckpt_path", trained, *options) == 1
+    told = capsys.readouterr()
+    assert "cannot be written (Permission denied); " + cure in told.err and "Timing" not in told.out
+
+
+def test_a_report_whose_scores_a_full_disk_cut_is_none(
+    trained: Path, run: Run, disk_full: Callable[[str], None], capsys
+) -> None:
+    disk_full('"scored"')
+    assert run("report", "--ckpt_path", trained, "--out", "r") == 1
+    assert "no space left on the disk" in capsys.readouterr().err
+    assert Path("r/images.csv").is_file() and not Path("r/scores.json").exists()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")

@@ -156,6 +156,15 @@ def test_the_best_of_a_search_beats_the_config_and_trains_again(
     assert "model.weight_decay: 0.01 there, 0.5 asked for" in message and "space.data.augment" in message
 
 
+@pytest.mark.parametrize(("words", "name"), [("lr: 0.001", "trial0.yaml"), ("# Mean IoU", "best.yaml")])
+def test_a_config_that_a_full_disk_cut_is_not_there(
+    run: Run, args: list[str], fits: Fits, disk_full: Callable[[str], None], words: str, name: str
+) -> None:
+    disk_full(words)
+    assert run("tune", *args, "--trials", 1) == 1
+    assert not (OUT / name).exists() and OUT.is_dir()
+
+
 def test_a_search_does_not_go_on_with_other_samples(
     run: Run, args: list[str], fits: Fits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import count, takewhile
 from pathlib import Path
@@ -17,6 +17,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from segmentation.callbacks.checkpoints import FOLDER
+from segmentation.data.replacing import replaced, write_whole
 from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
 from segmentation.metrics.direction import lower_is_better
@@ -26,6 +27,11 @@ CONFIG = "config.yaml"
 SPLIT = "split.json"
 SCORES = "scores.json"
 _HANDED_ON = "SEGMENTATION_RUN_FOLDER"
+
+FIT_ELSEWHERE = "set trainer.default_root_dir or run_folder to a folder that can"
+RUN_ELSEWHERE = "copy the run to a folder that can"
+OUT_ELSEWHERE = "give another folder as --out"
+"""What a user does about a folder that cannot be written."""
 
 
 def folder_of_fit(named: str | None, resumed: Path | None) -> Path | None:
@@ -66,19 +72,24 @@ def new_folder(parent: Path, prefix: str = "") -> Path:
 
 
 @contextmanager
-def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
+def claimed_folder(parent: Path, prefix: str = "", cure: str = FIT_ELSEWHERE) -> Iterator[Path]:
     """A new folder named by the time, made at once, so that no other command can have it.
 
     It is removed at the end when nothing was written into it. The processes that Lightning starts for further devices get
     the first process's choice.
 
+    Args:
+        parent: Made too where it is not there.
+        prefix: Before the time.
+        cure: What the user does when it cannot be made.
+
     Raises:
-        InputError: When it cannot be made.
+        InputError: When it cannot be made; the message ends in the cure.
     """
     if not _is_first_process():
         yield Path(os.environ[_HANDED_ON]) if _HANDED_ON in os.environ else new_folder(parent, prefix)
         return
-    folder = next(parent / name for name in _names(prefix) if _made(parent / name))
+    folder = next(parent / name for name in _names(prefix) if _made(parent / name, cure))
     os.environ[_HANDED_ON] = str(folder)
     try:
         yield folder
@@ -89,6 +100,11 @@ def claimed_folder(parent: Path, prefix: str = "") -> Iterator[Path]:
             Path(ROOT).rmdir()
 
 
+def out_folder(out: Path | None, parent: Path, prefix: str) -> AbstractContextManager[Path]:
+    """The folder that the user named as ``--out``, as it is; a claimed one where he named none."""
+    return claimed_folder(parent, prefix, OUT_ELSEWHERE) if out is None else nullcontext(out)
+
+
 def _names(prefix: str) -> Iterator[str]:
     """By the time, then with a number behind it."""
     stem = prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -96,14 +112,14 @@ def _names(prefix: str) -> Iterator[str]:
     yield from (f"{stem}-{number}" for number in count(2))
 
 
-def _made(folder: Path) -> bool:
+def _made(folder: Path, cure: str) -> bool:
     """Whether a folder is new."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         return False
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(folder, error, cure) from error
     return True
 
 
@@ -186,11 +202,17 @@ def told(checkpoints: list[Path], monitor: str) -> str:
 
 
 def _stored_score(run: Path, name: str) -> float | None:
-    try:
-        score = json.loads((run / SCORES).read_text(encoding="utf-8")).get(name)
-    except (OSError, ValueError, AttributeError):
-        return None
+    score = (stored_scores(run) or {}).get(name)
     return score if isinstance(score, float) else None
+
+
+def stored_scores(folder: Path) -> dict[str, Any] | None:
+    """The scores.json of a run or a report; None where it is missing or damaged."""
+    try:
+        stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None
 
 
 def stored_split(run: Path) -> dict[str, list[str]] | None:
@@ -220,11 +242,15 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def make_folder(folder: Path) -> None:
-    """Create a run folder.
+def make_folder(folder: Path, cure: str) -> None:
+    """Create a run folder, or one of several runs.
+
+    Args:
+        folder: It may exist.
+        cure: What the user does when it cannot be written.
 
     Raises:
-        InputError: When it cannot be created or written.
+        InputError: When it cannot be created or written; the message ends in the cure.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,14 +258,11 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(folder, error, cure) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        f"the run folder {folder} cannot be written ({error.strerror or error}); "
-        "set trainer.default_root_dir or run_folder to a folder that can"
-    )
+def _unwritable(folder: Path, error: OSError, cure: str) -> InputError:
+    return InputError(f"the folder {folder} cannot be written ({error.strerror or error}); {cure}")
 
 
 def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
@@ -267,13 +290,21 @@ class RunFolder(SaveConfigCallback):
         self.text = text
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write, on rank 0 and in ``fit`` only."""
+        """Write, on rank 0 and in ``fit`` only.
+
+        Raises:
+            InputError: When another run began in the folder since it was found to hold none.
+        """
         if not trainer.is_global_zero or stage != "fit":
             return
-        next(path for path in _configs(self.folder) if not path.exists()).write_text(self.text, encoding="utf-8")
+        config = next(path for path in _configs(self.folder) if not path.exists())
+        if not self.resumed and config.name != CONFIG:
+            raise InputError(f"another fit has just begun in {self.folder}; give another --run_folder")
+        write_whole(config, self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
-            write_split(self.folder / SPLIT, data.split, data.unused)
+            with replaced(self.folder / SPLIT) as temporary:
+                write_split(temporary, data.split, data.unused)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.text))
 

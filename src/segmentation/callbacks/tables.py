@@ -11,6 +11,7 @@ from rich.table import Table
 
 from segmentation.callbacks.checkpoints import Checkpoints
 from segmentation.callbacks.runs import SCORES
+from segmentation.data.replacing import write_whole
 from segmentation.model.module import SegmentationModule
 
 WHOLE = ("epoch", "seen_samples", "selected_on_these_data", "smallest_object", "largest_hole")
@@ -73,10 +74,9 @@ class ScoreTable(Callback):
         console = Console(markup=False, highlight=False)  # a class may be called cell [nuclei]
         for table in tables(scores, module.classes.names, title):
             console.print(table)
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / SCORES
         finite = {name: None if math.isnan(value) else value for name, value in scores.items()}
-        path.write_text(json.dumps({"scored": title} | finite, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({"scored": title} | finite, indent=1) + "\n")
         console.print(f"Scores: {path}", soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.callbacks.runs import new_folder, run_of
+from segmentation.callbacks.runs import out_folder, run_of
 from segmentation.commands.networks import multiplications
 from segmentation.commands.out import check_folder
 from segmentation.errors import InputError, nearest
@@ -88,32 +88,32 @@ def benchmark(
     loaded, skipped = _loaded(asked, threads, sizes[0], batches[0])
     for predictor in loaded.values():
         _check_task(predictor, scored, allow_seen)
-    console.print(f"Timing {', '.join(loaded)}")
-    timed = [_timed(loaded, size, batch, rounds) for size in sizes for batch in batches]
-    measured = []
-    for name, predictor in loaded.items():
-        console.print(f"Scoring {name}")
-        variant = asked[name]
-        measured.append(
-            Measured(
-                *(name, str(variant.path), variant.way, variant.path.stat().st_size),
-                *_cost(variant.path, sizes[0]),
-                memory=peak_memory(variant, threads, sizes[0], batches[0]) if memory else None,
-                latency=[case[name] for case in timed],
-                scores=_scores(replace(scored, predictor=predictor)),
+    with out_folder(out, run_of(files[0]), "benchmark-") as folder:
+        console.print(f"Timing {', '.join(loaded)}")
+        timed = [_timed(loaded, size, batch, rounds) for size in sizes for batch in batches]
+        measured = []
+        for name, predictor in loaded.items():
+            console.print(f"Scoring {name}")
+            variant = asked[name]
+            measured.append(
+                Measured(
+                    *(name, str(variant.path), variant.way, variant.path.stat().st_size),
+                    *_cost(variant.path, sizes[0]),
+                    memory=peak_memory(variant, threads, sizes[0], batches[0]) if memory else None,
+                    latency=[case[name] for case in timed],
+                    scores=_scores(replace(scored, predictor=predictor)),
+                )
             )
-        )
-    facts = {"scored": ", ".join([f"{len(scored.ids)} samples, val", *notes([scored])])} | _facts(threads, rounds)
-    out = out or new_folder(run_of(files[0]), "benchmark-")
-    # Dice hardly sees the gaps that a smaller network leaves in membranes
-    drawn = "v_rand" if "em" in scored.module.score_kinds else main_score(scored.module)
-    try:
-        cells = write(out, measured, drawn, facts, skipped)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror or error}); give another --out") from error
+        facts = {"scored": ", ".join([f"{len(scored.ids)} samples, val", *notes([scored])])} | _facts(threads, rounds)
+        # Dice hardly sees the gaps that a smaller network leaves in membranes
+        drawn = "v_rand" if "em" in scored.module.score_kinds else main_score(scored.module)
+        try:
+            cells = write(folder, measured, drawn, facts, skipped)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written ({error.strerror or error}); give another --out") from error
     # a line that a narrow terminal breaks reads better than cells broken into letters
     Console(markup=False, highlight=False, width=500).print(_table(cells))
-    for line in (*told(facts, skipped), f"Benchmark: {out / TABLE}, {out / RESULT}, {out / PICTURE}"):
+    for line in (*told(facts, skipped), f"Benchmark: {folder / TABLE}, {folder / RESULT}, {folder / PICTURE}"):
         console.print(line)
 
 

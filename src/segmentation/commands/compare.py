@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from segmentation.callbacks.runs import new_folder
+from segmentation.callbacks.runs import out_folder
 from segmentation.commands.out import check_folder
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
@@ -41,18 +41,18 @@ def compare(reports: list[str], *, out: Path | None = None, score: str = "iou", 
     """
     check_folder(out)
     comparison = compared(_read(reports), score)
-    out = new_folder(Path(), "compare-") if out is None else out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RESULT).write_text(json.dumps(_told(comparison), indent=1) + "\n", encoding="utf-8")
-        _write_table(out / TABLE, comparison)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror or error}); give another --out") from error
-    write_comparison(out / PAGE, comparison)
-    _print(comparison, out)
+    with out_folder(out, Path(), "compare-") as folder:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RESULT).write_text(json.dumps(_told(comparison), indent=1) + "\n", encoding="utf-8")
+            _write_table(folder / TABLE, comparison)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written ({error.strerror or error}); give another --out") from error
+        write_comparison(folder / PAGE, comparison)
+    _print(comparison, folder)
     projects = [project for report in comparison.reports if (project := tracking.project_of(report.folder.parent))]
     if wandb or (wandb is None and projects):
-        tracking.log_comparison(out / TABLE, out / PAGE, next(iter(projects), None))
+        tracking.log_comparison(folder / TABLE, folder / PAGE, next(iter(projects), None))
 
 
 def _read(paths: Sequence[str]) -> list[Reported]:

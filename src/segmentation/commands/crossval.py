@@ -1,15 +1,17 @@
 """``crossval``: every fold of a data set in one command, the scores over all samples, and an ensemble."""
 
-import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 
-from segmentation.callbacks.runs import CONFIG, SCORES, make_folder, new_folder
+from segmentation.callbacks.runs import CONFIG, OUT_ELSEWHERE, SCORES, make_folder, new_folder, stored_scores
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.commands.fold_states import LAST, State, state_of, states_of
 from segmentation.commands.processes import Program, run_all
@@ -17,7 +19,7 @@ from segmentation.errors import InputError
 from segmentation.evaluation import tracking
 from segmentation.evaluation.folds import fold_table, over_folds, write_scores
 from segmentation.evaluation.report.report import report
-from segmentation.evaluation.report.reported import read_report
+from segmentation.evaluation.report.reported import is_whole, read_report
 from segmentation.evaluation.scored import scored_of
 from segmentation.model.checkpoint import BEST
 from segmentation.typed import predicting, typed
@@ -30,7 +32,7 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
 
     All arguments of fit can be given besides those below, such as --config configs/isbi.yaml or
     --trainer.max_epochs 20; each fold trains with them. A fold that is finished is not trained again and one that was
-    stopped goes on, so the same command continues after an interruption. Afterwards the folder is an ensemble for
+    stopped goes on, so the same command continues after an interruption; one at a time. Afterwards the folder is an ensemble for
     predict, and holds the report of all samples.
 
     Args:
@@ -44,8 +46,8 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
         Exit status: 0, or 128 + the signal's number when one stopped it.
 
     Raises:
-        InputError: Before anything is trained, for wrong arguments, a data set that folds do not fit, or folders of
-            other arguments; afterwards naming the folds that failed and their logs.
+        InputError: Before anything is trained, for wrong arguments, a data set that folds do not fit, folders of other
+            arguments, or another crossval that trains in them; afterwards naming the folds that failed and their logs.
     """
     asked = FitArguments(list(fit))
     _check(asked, fit)
@@ -55,22 +57,54 @@ def crossval(*fit: str, folds: int | None = None, out: Path | None = None, devic
     gpus = _devices(devices)
     command = typed("crossval", *fit, folds=folds, out=out, devices=devices)
     out = asked.parent / "crossval" if out is None else out
+    with _held(out):
+        return _go_on(list(fit), asked, out, count, gpus, command)
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """A folder in which no other crossval trains meanwhile; it is gone again when nothing was written into it.
+
+    The system lets go of it, however this process ends.
+
+    Raises:
+        InputError: When it cannot be written, or another crossval trains in it.
+    """
+    new = list(takewhile(lambda path: not path.exists(), (out, *out.parents)))
+    make_folder(out, OUT_ELSEWHERE)
+    lock = out / ".lock"
+    try:
+        held = FileLock(lock).acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"another crossval trains in {out}; wait for it, or give another --out") from error
+    with held:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # what is in it is somebody's
+                if new and list(out.iterdir()) == [lock]:
+                    lock.unlink()
+                    for path in new:
+                        path.rmdir()
+
+
+def _go_on(fit: list[str], asked: FitArguments, out: Path, count: int, gpus: list[str | None], command: str) -> int:
+    """Train what is not finished, and score it all; gives the exit status."""
     folders = [out / f"fold{fold}" for fold in range(count)]
     states = states_of(folders, asked)
-    make_folder(out)
     print(f"{count} folds in {out}: " + ", ".join(f"{folder.name} {states[folder]}" for folder in folders))
     todo = [folder for folder in folders if states[folder] != "finished"]
     try:
-        _train(list(fit), todo, states, count, gpus)
+        _train(fit, todo, states, count, gpus)
     except SystemExit as stop:
         print(f"Stopped. The same command goes on: {command}", file=sys.stderr)
         return int(stop.code or 0)
     pooled = _pooled(out, folders, asked, command)
-    scores = over_folds([json.loads((folder / SCORES).read_text(encoding="utf-8")) for folder in folders], pooled)
+    scores = over_folds([stored_scores(folder) or {} for folder in folders], pooled)
     about = {
         "folds": count,
         "configs": asked.configs,
-        "arguments": list(fit),
+        "arguments": fit,
         "checkpoints": [str(folder / BEST) for folder in folders],
     }
     write_scores(scores, about, out)
@@ -149,9 +183,10 @@ def _pooled(
     """Scores of all samples with their intervals; the report that has them is made unless it is there."""
     made = out / "report"
     newest = max((folder / BEST).stat().st_mtime for folder in folders)
-    if (made / SCORES).is_file() and (made / SCORES).stat().st_mtime > newest:
+    whole = is_whole(made)
+    if whole and (made / SCORES).stat().st_mtime > newest:
         return read_report(made).scores
-    if (made / SCORES).is_file():  # of folds that were trained again since
+    if whole:  # of folds that were trained again since
         made.rename(new_folder(out, "report-"))
     elif made.exists():  # one that was stopped
         shutil.rmtree(made)

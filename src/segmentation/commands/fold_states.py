@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.callbacks.runs import CONFIG, SCORES, flattened, stored_config, stored_split
+from segmentation.callbacks.runs import CONFIG, flattened, stored_config, stored_scores, stored_split
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.data.configured import build
 from segmentation.data.splits import Split
@@ -52,10 +52,10 @@ def states_of(folders: Sequence[Path], asked: FitArguments) -> dict[Path, State]
 
 
 def state_of(folder: Path) -> State:
-    """Finished with scores.json and best.ckpt, begun with last.ckpt, else new."""
+    """Finished with a whole scores.json and best.ckpt, begun with last.ckpt, else new."""
     if not (folder / CONFIG).is_file():
         return "new"
-    if (folder / SCORES).is_file() and (folder / BEST).is_file():
+    if stored_scores(folder) is not None and (folder / BEST).is_file():
         return "finished"
     return "begun" if (folder / LAST).is_file() else "new"
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from segmentation.callbacks.runs import new_folder, run_of
+from segmentation.callbacks.runs import out_folder, run_of
 from segmentation.commands.out import check_folder
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
@@ -76,21 +76,21 @@ def report(
     options = {name: arguments[name] for name in OPTIONS if arguments[name] is not None}
     scored = scored_of(ckpt_path, split, config, device, allow_seen, options, neighbour_weight, instances)
     run = run_of(scored[0].ckpt_path) if len(scored) == 1 else ckpt_path
-    out = out or new_folder(run, f"report-{scored[0].split}-")
-    scores = write_report(
-        *(scored, out),
-        name=" ".join(run.absolute().parts[-2:]),
-        command=typed("report", **_given(arguments)),
-        worst=worst,
-        tolerance=tolerance,
-    )
+    with out_folder(out, run, f"report-{scored[0].split}-") as folder:
+        scores = write_report(
+            *(scored, folder),
+            name=" ".join(run.absolute().parts[-2:]),
+            command=typed("report", **_given(arguments)),
+            worst=worst,
+            tolerance=tolerance,
+        )
     console = Console(markup=False, highlight=False)
     console.print(_table(scores, ", ".join([scored[0].split, *notes(scored)])))
     for text in notes(scored).values():
         console.print(text)
     if wandb or (wandb is None and tracking.project_of(run) is not None):
-        tracking.log_report(out, run)
-    console.print(f"Report: {out / PAGE}", soft_wrap=True)
+        tracking.log_report(folder, run)
+    console.print(f"Report: {folder / PAGE}", soft_wrap=True)
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

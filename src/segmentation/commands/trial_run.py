@@ -1,14 +1,13 @@
 """One trial of a search: a ``fit`` in a process of its own, stopped early where it is hopeless."""
 
 import csv
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import Trial
 
-from segmentation.callbacks.runs import SCORES
+from segmentation.callbacks.runs import stored_scores
 from segmentation.commands.crossval import FIT
 from segmentation.commands.fold_states import LAST
 from segmentation.commands.processes import Program, run_all
@@ -39,8 +38,9 @@ def train(trial: Trial, run: Path, fit: Sequence[str], monitor: str) -> float | 
         shutil.rmtree(run)  # stopped before its first checkpoint
     watch = _Watch(trial, run / "metrics.csv", monitor)
     [status] = run_all([Program(run.name, command, log, watch)], [None])
-    if status == 0 and (run / SCORES).is_file():
-        score: float | None = json.loads((run / SCORES).read_text(encoding="utf-8")).get(monitor.removeprefix("val/"))
+    scores = stored_scores(run)
+    if status == 0 and scores is not None:
+        score: float | None = scores.get(monitor.removeprefix("val/"))
         if score is None:
             raise InputError(f"its {monitor} is undefined")
         return score

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.callbacks.runs import make_folder
+from segmentation.callbacks.runs import OUT_ELSEWHERE, make_folder
 from segmentation.commands.fit_arguments import FitArguments
 from segmentation.data.configured import build
+from segmentation.data.replacing import write_whole
 from segmentation.data.splits import Split
 from segmentation.errors import InputError
 from segmentation.evaluation.names import title_of
@@ -61,7 +62,7 @@ def tune(*fit: str, space: Path, trials: int = 30, out: Path | None = None) -> i
     searched = read_space(space, asked)
     split = _split(asked)
     folder = asked.parent / "tune" if out is None else out
-    make_folder(folder)
+    make_folder(folder, OUT_ELSEWHERE)
     arguments = asked.resolved
     monitor, seed = arguments.checkpoint.monitor, int(arguments.seed_everything)
     study = open_study(folder, searched, asked, split)
@@ -70,7 +71,7 @@ def tune(*fit: str, space: Path, trials: int = 30, out: Path | None = None) -> i
         trial, held = drawn
         run = folder / f"trial{run_number(trial)}"
         with held:
-            run.with_suffix(".yaml").write_text(searched.text(trial.params), encoding="utf-8")
+            write_whole(run.with_suffix(".yaml"), searched.text(trial.params))
             try:
                 score = train(trial, run, fit, monitor)
                 study.tell(trial, score, state=TrialState.PRUNED if score is None else None)
@@ -122,7 +123,7 @@ def _write(study: Study, folder: Path, searched: SearchSpace, monitor: str, fit:
             return
         draw(tried, searched.logarithmic, monitor, folder / "study.png")
         head = f"# {_verdict(tried, best, searched, monitor)}\n# {typed('fit', *fit, config=folder / 'best.yaml')}\n"
-        (folder / "best.yaml").write_text(head + searched.text(best.values), encoding="utf-8")
+        write_whole(folder / "best.yaml", head + searched.text(best.values))
         kept = {f"trial{number}" for number in (best.number, *unfinished_runs(study))}
         for path in folder.glob(f"trial*/{FOLDER}"):
             if path.parent.name not in kept:

@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
+from segmentation.data.replacing import write_whole
+
 NO_SCORES = ("scored", "epoch", "smallest_object", "largest_hole")
 """Entries of a run's scores.json that are not averaged."""
 
@@ -61,7 +63,7 @@ def write_scores(scores: Mapping[str, FoldScore], about: Mapping[str, Any], out:
         out: The folder.
     """
     told = dict(about) | {"scores": {name: asdict(score) for name, score in scores.items()}}
-    (out / "crossval.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "crossval.json", json.dumps(told, indent=1) + "\n")
     count = max((len(score.folds) for score in scores.values()), default=0)
     with (out / "crossval.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

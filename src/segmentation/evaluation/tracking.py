@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import WandbLogger
 
 from segmentation.callbacks.loggers import place_logger
-from segmentation.callbacks.runs import CONFIG
+from segmentation.callbacks.runs import flattened, stored_config
 from segmentation.evaluation.report.report import PAGE, PLOTS
 from segmentation.evaluation.report.reported import IMAGES, PICTURES, SCORES
 
@@ -23,12 +22,11 @@ PROJECT = "segmentation"
 
 def project_of(run: Path) -> str | None:
     """The W&B project of a run folder or of the first fold of a cross-validation; None when it was not logged."""
-    config = next((path for path in (run / CONFIG, run / "fold0" / CONFIG) if path.is_file()), None)
-    stored = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8"))
-    loggers = stored.get("trainer", {}).get("logger")
+    trainer = (stored_config(run) or stored_config(run / "fold0")).get("trainer")  # or a config.yaml of something else
+    loggers = trainer.get("logger") if isinstance(trainer, dict) else None
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if isinstance(logger, dict) and str(logger.get("class_path")).endswith("WandbLogger"):
-            return str(logger.get("init_args", {}).get("project") or PROJECT)
+            return str(flattened(logger).get("init_args.project") or PROJECT)
     return None
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.pictures import class_legend, error_legend, sheet
+from segmentation.data.replacing import write_whole
 from segmentation.errors import InputError
 from segmentation.evaluation.names import shown, title_of
 from segmentation.evaluation.report.gallery import PANELS, Picture, chosen, object_panels, panels, to_picture
@@ -128,7 +129,7 @@ def _write_scores(
         "scores": scores,
         "identity": facts,
     }
-    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(stored, indent=1) + "\n")
 
 
 def _write_tables(out: Path, summary: Summary, drawn: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.callbacks.runs import stored_scores
 from segmentation.errors import InputError
 from segmentation.model.checkpoint import RUN
 from segmentation.typed import typed
@@ -75,7 +76,8 @@ def find_report(path: Path) -> Path:
         InputError: When there is none, with the command that makes one.
     """
     for folders in ([path], path.glob("report*"), path.glob(f"{RUN}/report-*")):
-        made = [folder for folder in folders if _is_whole(folder)]
+        there = [folder for folder in folders if (folder / IMAGES).is_file() and (folder / SCORES).is_file()]
+        made = [folder for folder in there if is_whole(folder)] or there  # read_report says what is wrong
         if made:
             return max(made, key=lambda folder: (folder / SCORES).stat().st_mtime)
     if not path.exists():
@@ -123,9 +125,9 @@ def read_report(folder: Path) -> Reported:
         ) from error
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a folder holds a finished report; a run has a scores.json too."""
-    return (folder / IMAGES).is_file() and (folder / SCORES).is_file()
+    return (folder / IMAGES).is_file() and stored_scores(folder) is not None
 
 
 def _number(value: Any) -> float:
