@@ -1,11 +1,14 @@
 """A file is whole or as it was before, whoever else writes it and whatever it is called."""
 
+import json
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from segmentation.data.replacing import replaced, write_whole
+from segmentation.data.replacing import replaced, write_json, write_whole
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
@@ -58,3 +61,10 @@ def test_a_text_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
         write_whole(target, "\udcff")
     assert target.read_bytes() == "Größe".encode()
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_has_null_for_numbers_that_it_lacks(tmp_path: Path) -> None:
+    content = {"a": [1.5, math.nan, (math.inf, 2)], "b": {"c": -math.inf, "d": "NaN"}, "e": np.float64("nan")}
+    write_json(tmp_path / "a.json", content)
+    expected = {"a": [1.5, None, [None, 2]], "b": {"c": None, "d": "NaN"}, "e": None}
+    assert json.loads((tmp_path / "a.json").read_text()) == expected

@@ -17,7 +17,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from segmentation.callbacks.checkpoints import FOLDER
-from segmentation.data.replacing import replaced, write_whole
+from segmentation.data.replacing import write_whole
 from segmentation.data.splits import NAMES, write_split
 from segmentation.errors import InputError
 from segmentation.metrics.direction import lower_is_better
@@ -303,8 +303,7 @@ class RunFolder(SaveConfigCallback):
         write_whole(config, self.text)
         if not self.resumed:
             data: Any = trainer.datamodule  # type: ignore[attr-defined] # set by the CLI
-            with replaced(self.folder / SPLIT) as temporary:
-                write_split(temporary, data.split, data.unused)
+            write_split(self.folder / SPLIT, data.split, data.unused)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.text))
 

@@ -1,7 +1,5 @@
 """The scores in the terminal and in scores.json, and a warning when a network predicts one class only."""
 
-import json
-import math
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
@@ -11,7 +9,7 @@ from rich.table import Table
 
 from segmentation.callbacks.checkpoints import Checkpoints
 from segmentation.callbacks.runs import SCORES
-from segmentation.data.replacing import write_whole
+from segmentation.data.replacing import write_json
 from segmentation.model.module import SegmentationModule
 
 WHOLE = ("epoch", "seen_samples", "selected_on_these_data", "smallest_object", "largest_hole")
@@ -75,8 +73,7 @@ class ScoreTable(Callback):
         for table in tables(scores, module.classes.names, title):
             console.print(table)
         path = self.folder / SCORES
-        finite = {name: None if math.isnan(value) else value for name, value in scores.items()}
-        write_whole(path, json.dumps({"scored": title} | finite, indent=1) + "\n")
+        write_json(path, {"scored": title} | scores)
         console.print(f"Scores: {path}", soft_wrap=True)
 
 

@@ -1,7 +1,6 @@
 """``compare``: reports side by side, image by image; nothing is predicted."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from segmentation.callbacks.runs import out_folder
 from segmentation.commands.out import check_folder
+from segmentation.data.replacing import write_json
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
 from segmentation.evaluation.comparison.comparison import Comparison, compared
@@ -44,7 +44,7 @@ def compare(reports: list[str], *, out: Path | None = None, score: str = "iou", 
     with out_folder(out, Path(), "compare-") as folder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / RESULT).write_text(json.dumps(_told(comparison), indent=1) + "\n", encoding="utf-8")
+            write_json(folder / RESULT, _told(comparison))
             _write_table(folder / TABLE, comparison)
         except OSError as error:
             raise InputError(f"{folder} cannot be written ({error.strerror or error}); give another --out") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tifffile
@@ -21,7 +21,7 @@ from segmentation.data.configured import data_of
 from segmentation.data.outlining import CocoDocument, labelme_content
 from segmentation.data.problems import DataError, FileError, grouped
 from segmentation.data.reading import read_pixels
-from segmentation.data.replacing import replaced
+from segmentation.data.replacing import write_json
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
 from segmentation.data.sources.coco import BACKGROUND
@@ -97,14 +97,16 @@ def convert(
             if to == "masks":
                 _write_index(target.labels, mask, source.classes)
             elif to == "labelme":
-                _write_json(target.labels, labelme_content(target.image.name, mask, objects, source.classes))
+                write_json(
+                    target.labels, labelme_content(target.image.name, mask, objects, source.classes), indent=None
+                )
             else:
                 document.add(target.image.relative_to(out / "images").as_posix(), mask, objects)
         if to == "masks":
             stored = source.classes.to_dict()
-            _write_json(out / "classes.json", {"classes": stored.pop("names"), **stored})
+            write_json(out / "classes.json", {"classes": stored.pop("names"), **stored}, indent=None)
         elif to == "coco":
-            _write_json(out / "annotations.json", document.content())
+            write_json(out / "annotations.json", document.content(), indent=None)
         options = [*_write_split(source, samples, out), *_write_groups(samples, out)]
     if channels != 3:
         options += ["--data.source.in_channels", str(channels)]
@@ -261,11 +263,6 @@ def _write_index(path: Path, mask: NDArray[np.uint8], classes: Classes) -> None:
     picture = Image.fromarray(mask)
     picture.putpalette(colors.tobytes())
     picture.save(path)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replaced(path) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _write_split(source: Source, samples: list[Sample], out: Path) -> list[str]:

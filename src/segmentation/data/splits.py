@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.groups import check_together
+from segmentation.data.replacing import write_json
 from segmentation.data.sample import Sample, stacks
 from segmentation.data.source import Lists
 from segmentation.data.stratification import stratified
@@ -163,7 +164,7 @@ def write_split(path: Path, split_: Split, unused_: Sequence[str] = ()) -> None:
         unused_: Labelled samples in none of them; named in the file when there are any.
     """
     lists = split_ | ({UNUSED: list(unused_)} if unused_ else {})
-    path.write_text(json.dumps(lists, indent=1) + "\n", encoding="utf-8")
+    write_json(path, lists)
 
 
 def _check_known(lists: Split, samples: Sequence[Sample], path: Path | str = OWN) -> None:

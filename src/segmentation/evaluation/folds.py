@@ -1,7 +1,6 @@
 """The scores of a cross-validation: mean and standard deviation over folds, beside those of all samples pooled."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from segmentation.data.replacing import write_whole
+from segmentation.data.replacing import write_json
 
 NO_SCORES = ("scored", "epoch", "smallest_object", "largest_hole")
 """Entries of a run's scores.json that are not averaged."""
@@ -63,7 +62,7 @@ def write_scores(scores: Mapping[str, FoldScore], about: Mapping[str, Any], out:
         out: The folder.
     """
     told = dict(about) | {"scores": {name: asdict(score) for name, score in scores.items()}}
-    write_whole(out / "crossval.json", json.dumps(told, indent=1) + "\n")
+    write_json(out / "crossval.json", told)
     count = max((len(score.folds) for score in scores.values()), default=0)
     with (out / "crossval.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

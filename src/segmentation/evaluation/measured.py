@@ -1,11 +1,10 @@
 """Variants of a network that were measured: as a table, as JSON, and as a picture with its Pareto front."""
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from segmentation.data.replacing import write_json
 from segmentation.evaluation.names import title_of
 from segmentation.evaluation.pareto import draw, front
 
@@ -89,9 +88,9 @@ def write(
         "score": main,
         "front": best,
         "skipped": dict(skipped),
-        "variants": [asdict(one) | {"scores": _finite(one.scores)} for one in measured],
+        "variants": [asdict(one) for one in measured],
     }
-    (out / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(out / RESULT, result)
     cells = [_titles(measured[0], main), *(_row(one, one.name in best, main) for one in measured)]
     (out / TABLE).write_text("\n".join([*_markdown(cells), "", *told(facts, skipped, "- "), ""]), encoding="utf-8")
     draw(
@@ -140,8 +139,3 @@ def _markdown(cells: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
         if place == 0:
             yield f"|{'---|' * len(row)}"
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN and infinity, which JSON has not, as null."""
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}

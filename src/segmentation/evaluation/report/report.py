@@ -1,7 +1,6 @@
 """A report on a checkpoint: scores with intervals, curves and pictures, as a page, CSV and PNG."""
 
 import csv
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 from rich.progress import MofNCompleteColumn, Progress
 
 from segmentation.callbacks.pictures import class_legend, error_legend, sheet
-from segmentation.data.replacing import write_whole
+from segmentation.data.replacing import write_json
 from segmentation.errors import InputError
 from segmentation.evaluation.names import shown, title_of
 from segmentation.evaluation.report.gallery import PANELS, Picture, chosen, object_panels, panels, to_picture
@@ -109,12 +108,6 @@ def _file(ids: Sequence[str], key: str) -> str:
 def _write_scores(
     path: Path, scored: Sequence[Scored], summary: Summary, name: str, tolerance: float, facts: dict[str, Facts]
 ) -> None:
-    scores = {
-        key: {
-            end: None if math.isnan(value) else value for end, value in zip(("value", "low", "high"), ends, strict=True)
-        }
-        for key, ends in summary.whole.items()
-    }
     stored = {
         "scored": ", ".join([scored[0].split, *notes(scored)]),
         "name": name,
@@ -126,10 +119,12 @@ def _write_scores(
         "main": summary.main,
         "data": data_digest(scored),
         "tolerance": tolerance,
-        "scores": scores,
+        "scores": {
+            name: dict(zip(("value", "low", "high"), ends, strict=True)) for name, ends in summary.whole.items()
+        },
         "identity": facts,
     }
-    write_whole(path, json.dumps(stored, indent=1) + "\n")
+    write_json(path, stored)
 
 
 def _write_tables(out: Path, summary: Summary, drawn: Sequence[str]) -> None:
