@@ -6,12 +6,13 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
+from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, check_accumulation
 from segmentation.errors import InputError
 
 
@@ -66,6 +67,51 @@ def test_last_is_written_every_n_steps_and_best_by_the_monitor(
     tiny_fit("--data.samples_per_epoch", 8, "--checkpoint.every_n_steps", 3, "--checkpoint.monitor", "val/loss")
     assert [step for name, step in written if name == "last.ckpt"] == [3, 4, 6, 8]
     assert next(step for name, step in written if name == "best.ckpt") == 4
+
+
+@pytest.mark.parametrize(
+    ("interval", "accumulated", "over_epochs", "cure"),
+    [
+        (1.0, 4, False, None),  # the end of an epoch of 10 batches
+        (10, 4, False, None),
+        (4, 4, False, None),
+        (8, 4, False, None),
+        (1, 1, False, None),
+        (None, 1, False, None),
+        (20, 4, True, None),
+        (6, 2, True, None),
+        (0.5, 2, False, "is 0.5 (5 batches) and trainer.accumulate_grad_batches 2.*: 6$"),
+        (3, 4, False, "is 3 and trainer.accumulate_grad_batches 4.*: 4$"),
+        (9, 4, False, "is 9 .*: 10$"),
+        (None, 4, False, "is a time .*: 4$"),
+        (5, 2, True, "is 5 .*: 6$"),
+        (8, 4, True, "is 8 .*: 10$"),  # the second after 6 batches of an epoch
+        (14, 4, True, "is 14 .*: 20$"),
+    ],
+)
+def test_a_validation_in_the_middle_of_a_step_is_refused(
+    interval: float | None, accumulated: int, over_epochs: bool, cure: str | None
+) -> None:
+    if cure is None:
+        check_accumulation(interval, accumulated, 10, over_epochs)
+        return
+    with pytest.raises(InputError, match=cure.replace("(", r"\(").replace(")", r"\)")):
+        check_accumulation(interval, accumulated, 10, over_epochs)
+
+
+def test_only_what_is_written_is_the_best_so_far() -> None:
+    checkpoints = Checkpoints("val/iou")
+    trainer: Any = SimpleNamespace(
+        callback_metrics={"val/iou": torch.tensor(0.5)},
+        fast_dev_run=False,
+        sanity_checking=False,
+        state=SimpleNamespace(fn="fit"),
+        global_step=3,
+    )
+    assert checkpoints.improved(trainer)
+    checkpoints._last_global_step_saved = 3
+    assert not checkpoints.improved(trainer)
+    assert not Checkpoints("val/iou").improved(SimpleNamespace(**vars(trainer) | {"global_step": 0}))
 
 
 @pytest.mark.parametrize(("monitor", "mode"), [("val/iou/blossom", "max"), ("val/loss", "min")])

@@ -422,8 +422,7 @@ class SegmentationModule(LightningModule):
     def _total_steps(self) -> float:
         # not trainer.estimated_stepping_batches: it makes the loader before a resumed run knows its position
         trainer = self.trainer
-        batches, limit = self._data().batches_per_epoch(), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        batches = limited(self._data().batches_per_epoch(), trainer.limit_train_batches)
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs >= 0 else math.inf
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
         steps = min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
@@ -434,6 +433,11 @@ class SegmentationModule(LightningModule):
         if data is None:
             raise InputError("the trainer has no datamodule; pass datamodule=SegmentationDataModule(...)")
         return data
+
+
+def limited(batches: int, limit: float) -> int:
+    """Batches of an epoch under ``trainer.limit_train_batches``: a number, or as float a share."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def _shares(count: int) -> list[float]:
