@@ -34,6 +34,9 @@ from segmentation.model.resizing import resized
 DECIDED = ("threshold", "smallest_object", "largest_hole")
 """Arguments that are chosen on the validation samples where the user left them open."""
 
+CONSTANT = 1e-6
+"""A channel whose deviation is at most this share of its mean is taken for constant; sums of squares are not exact."""
+
 
 Teaching = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Raw pixels (B, C, H, W), the logits for them and the loss by the masks -> the loss by the masks and a teacher."""
@@ -244,8 +247,9 @@ class SegmentationModule(LightningModule):
             # of one process, as each reads the files for itself; all must see the same pixels
             mean, std, intensity = self.trainer.strategy.broadcast((*data.statistics(), data.intensity.to_dict()))
             self.mean.copy_(torch.tensor(mean).view_as(self.mean))
-            # a constant channel carries nothing; dividing by its deviation would make it NaN
-            self.std.copy_(torch.tensor([value if value > 0 else 1.0 for value in std]).view_as(self.std))
+            # a constant channel carries nothing; divided by its deviation, 0 but for rounding, it would be NaN or enormous
+            spread = [value if value > CONSTANT * abs(centre) else 1.0 for centre, value in zip(mean, std, strict=True)]
+            self.std.copy_(torch.tensor(spread).view_as(self.std))
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
