@@ -140,6 +140,37 @@ def test_an_unknown_monitor_is_told_before_the_first_step(
     assert torch.load(next(Path("runs").rglob("last.ckpt")), weights_only=True)["global_step"] == 2
 
 
+@pytest.mark.parametrize("monitor", ["train/iou", "train/loss"])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_early_stopping_may_watch_the_training(tiny_fit: Callable[..., Path], monitor: str, sanity: int) -> None:
+    stop = f"[{{class_path: EarlyStopping, init_args: {{monitor: {monitor}, patience: 1, min_delta: 9}}}}]"
+    folder = tiny_fit(
+        *("--trainer.callbacks", stop, "--trainer.max_epochs", 9, "--trainer.num_sanity_val_steps", sanity)
+    )
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4  # two epochs
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--checkpoint.monitor", "train/iou"), "checkpoint.monitor is train/iou, which is not known yet"),
+        (
+            (
+                *("--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: train/iou}}]"),
+                *("--trainer.check_val_every_n_epoch", 2),
+            ),
+            "the monitor of EarlyStopping, 'train/iou', is not known yet when a validation ends",
+        ),
+    ],
+)
+def test_what_is_known_after_the_validation_is_refused_before_any_step(
+    run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str], args, message: str
+) -> None:
+    assert run("fit", *synthetic, *quick, *args) == 1
+    assert message in capsys.readouterr().err
+    assert not list(Path().rglob("*.ckpt")) and not list(Path().rglob("metrics.csv"))
+
+
 def test_a_fit_too_short_for_a_validation_leaves_its_last_checkpoint(tiny_fit: Callable[..., Path]) -> None:
     folder = tiny_fit("--trainer.check_val_every_n_epoch", 5)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]

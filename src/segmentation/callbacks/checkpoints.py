@@ -24,6 +24,9 @@ FOLDER = "checkpoints"
 AGREED = 10
 """Steps after which several processes ask each other whether one was told to stop, for which they wait."""
 
+AFTER_VALIDATION = "train/iou"
+"""The score that an epoch of training has when its last validation has ended."""
+
 
 class Checkpoints(ModelCheckpoint):
     """Keeps the best checkpoint by a validation score, and the last.
@@ -47,6 +50,11 @@ class Checkpoints(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        if monitor == AFTER_VALIDATION:
+            raise InputError(
+                f"checkpoint.monitor is {monitor}, which is not known yet when best.ckpt is written, at the end of a "
+                "validation; give a score of the validation, such as val/iou"
+            )
         if every_n_steps is not None and every_n_steps < 1:
             raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; give 1 or more, or null")
         self.every_n_steps = every_n_steps
@@ -136,9 +144,17 @@ class Checkpoints(ModelCheckpoint):
 
     def _check_monitors(self, trainer: Trainer) -> None:
         known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-        watched = {"checkpoint.monitor": str(self.monitor)}
-        watched |= {f"the monitor of {type(one).__name__}": one.monitor for one in trainer.early_stopping_callbacks}
-        for option, name in watched.items():
+        watched = [("checkpoint.monitor", str(self.monitor))]
+        for stopping in trainer.early_stopping_callbacks:
+            option = f"the monitor of {type(stopping).__name__}"
+            if stopping.monitor != AFTER_VALIDATION:
+                watched.append((option, stopping.monitor))
+            elif not stopping._check_on_train_epoch_end:  # Lightning's own choice too, where None was given
+                raise InputError(
+                    f"{option}, {AFTER_VALIDATION!r}, is not known yet when a validation ends; give it "
+                    "check_on_train_epoch_end: true, or a score of the validation, such as val/iou"
+                )
+        for option, name in watched:
             if name in trainer.callback_metrics or (trainer.sanity_checking and name.startswith("train/")):
                 continue
             if not trainer.sanity_checking:  # the training has begun without a check
