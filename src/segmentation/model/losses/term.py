@@ -13,6 +13,9 @@ from segmentation.inference.classes import Classes
 MapOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Mask (H, W), class indices or ``ignore_index`` -> a map (..., H, W) of it."""
 
+SURE = 1e-6
+"""Below it, what is raised to a power counts as so much: the slope of a power below 1 is infinite at 0."""
+
 
 class Term(nn.Module):
     """One loss.
