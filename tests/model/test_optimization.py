@@ -190,6 +190,20 @@ def test_plateau_lowers_the_rate_when_a_score_stops_rising():
     assert found == [1, 1, 1, 0.5, 0.5]
 
 
+def test_plateau_lowers_all_rates_in_proportion():
+    groups = [{"params": parameters(), "lr": lr} for lr in (0.2, 0.4, 0.8)]
+    optimizer = torch.optim.SGD(groups, lr=0.8)
+    options = {"factor": 0.5, "patience": 0, "min_lr": 0.3}
+    scheduler = build_schedule("plateau", optimizer, 100, 0.0, options)["scheduler"]
+    found = []
+    for _ in range(4):
+        scheduler.step(1.0)
+        found.append([group["lr"] for group in optimizer.param_groups])
+    assert [one[2] for one in found] == pytest.approx([0.8, 0.4, 0.3, 0.3])
+    for one in found:
+        assert one == pytest.approx([one[2] / 4, one[2] / 2, one[2]])
+
+
 def test_an_unknown_schedule_is_refused_with_the_nearest():
     with pytest.raises(InputError, match="model.schedule 'cosin' is unknown; did you mean 'cosine'"):
         rates("cosin", 4)

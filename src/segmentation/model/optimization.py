@@ -129,7 +129,7 @@ def build_schedule(
         name: ``constant``; ``cosine`` (option ``end``: last factor); ``poly`` (``power`` 0.9, Chen et al.
             2018); ``step`` (``gamma`` at each share of the steps in ``at``); ``plateau``
             (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default; ``patience`` is a
-            number of validations).
+            number of validations, ``min_lr`` that of the highest rate, and lower ones end as much below it).
         optimizer: Whose rate is changed.
         steps: Optimizer steps of the whole run; infinite where it has no end.
         warmup: Share of the steps over which the rate rises linearly from 0; 0..1. Not with plateau.
@@ -149,6 +149,9 @@ def build_schedule(
         raise InputError(f"model.warmup is {warmup}; give a share of the steps from 0 to below 1, and 0 with plateau")
     if name == "plateau":
         torch_options = {key: value for key, value in options.items() if key != "monitor"}
+        rates = [group["lr"] for group in optimizer.param_groups]
+        highest = max(rates) or 1.0
+        torch_options["min_lr"] = [options.get("min_lr", 0.0) * rate / highest for rate in rates]
         monitor = options.get("monitor", MONITOR)
         plateau = ReduceLROnPlateau(optimizer, mode="min" if lower_is_better(monitor) else "max", **torch_options)
         # stepped by the module: Lightning would step it after the checkpoint of the validation is written
