@@ -72,9 +72,17 @@ def build_optimizer(
     )
     arguments = {"lr": lr, "weight_decay": weight_decay} | ({"fused": True} if one_kernel else {}) | options
     try:
-        return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
+        built = optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
+    if name in TORCH_OPTIMIZERS and "fused" in accepted:
+        built.register_load_state_dict_pre_hook(_in_own_kernel)
+    return built
+
+
+def _in_own_kernel(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer that was fused or not, for one that stays as it was built."""
+    return state | {"param_groups": [group | {"fused": optimizer.defaults["fused"]} for group in state["param_groups"]]}
 
 
 def check_optimization(
