@@ -141,6 +141,14 @@ def test_wrong_arguments_of_the_trainer(refused, synthetic, option, value, expec
     assert not Path("runs").exists()
 
 
+def test_a_validation_between_two_steps(refused, synthetic) -> None:
+    epoch = ("--data.samples_per_epoch", 16, "--trainer.limit_train_batches", 6, "--trainer.accumulate_grad_batches", 2)
+    cure = "in the middle of a step, whose gradients are in no checkpoint; set trainer.val_check_interval: "
+    assert f"{cure}4" in refused(*synthetic, *epoch, "--trainer.val_check_interval", 3)
+    assert f"{cure}4" in refused(*synthetic, *epoch, "--trainer.val_check_interval", 0.5)
+    assert f"{cure}2" in refused(*synthetic, *epoch, "--trainer.val_check_interval", "00:00:01:00")
+
+
 def test_a_threshold_of_several_classes(refused, folder_data: Path) -> None:
     data = folder(folder_data, "--data.source.classes", "[background, lesion, vessel]")
     message = refused(*data, "--model.threshold", 0.3)

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from segmentation.arguments import config_beside, typed_of_model, values, with_file
 from segmentation.callbacks import messages, runs
 from segmentation.callbacks.calibration import Calibration
-from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints
+from segmentation.callbacks.checkpoints import FOLDER, AtomicCheckpointIO, Checkpoints, check_accumulation
 from segmentation.callbacks.compilation import CompiledTraining
 from segmentation.callbacks.csv_log import RunCsv
 from segmentation.callbacks.cudnn import CudnnBenchmark
@@ -40,7 +40,7 @@ from segmentation.model.checkpoint import read_checkpoint, read_extras
 from segmentation.model.device import accelerator_of, device_of
 from segmentation.model.distillation import Distillation
 from segmentation.model.initial_weights import initial_module, take_weights
-from segmentation.model.module import SegmentationModule
+from segmentation.model.module import SegmentationModule, limited
 from segmentation.model.precision import chosen_precision
 from segmentation.parse_errors import explained
 from segmentation.typed import typed
@@ -326,18 +326,23 @@ class SegmentationCLI(LightningCLI):
             self.datamodule.prepare_data()
             self.datamodule.setup(stage)
             if stage == "fit":
+                self.datamodule.trainer = self.trainer  # as fit does; the batches are then those of one process
                 self._check_interval()
                 self._get(self.config_init, "distillation").load(self.model, self.datamodule)
             self.table.notes = self._notes(stage)
             runs.make_folder(self.folder, self.cure)
 
     def _check_interval(self) -> None:
-        batches, interval = self.datamodule.batches_per_epoch(), self.trainer.val_check_interval
-        if isinstance(interval, int) and interval > batches and self.trainer.check_val_every_n_epoch is not None:
+        # Lightning leaves out the interval where it is a time
+        batches, interval = self.datamodule.batches_per_epoch(), vars(self.trainer).get("val_check_interval")
+        over_epochs, accumulated = self.trainer.check_val_every_n_epoch is None, self.trainer.accumulate_grad_batches
+        if isinstance(interval, int) and interval > batches and not over_epochs:
             raise InputError(
                 f"trainer.val_check_interval is {interval}, and an epoch has {batches} batches; give at most so many, "
                 "a share such as 0.5, or trainer.check_val_every_n_epoch: null to count over epochs"
             )
+        batches = limited(batches, self.trainer.limit_train_batches)
+        check_accumulation(interval, accumulated, batches, over_epochs)
 
     def _notes(self, stage: str) -> dict[str, float]:
         """What the scores of this command must be labelled with; refuses samples that were trained on."""

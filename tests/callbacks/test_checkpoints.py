@@ -6,12 +6,13 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
+from segmentation.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, check_accumulation
 from segmentation.errors import InputError
 
 
@@ -71,6 +72,51 @@ def test_last_is_written_every_n_steps_and_best_by_the_monitor(
     assert next(step for name, step in written if name == "best.ckpt") == 4
 
 
+@pytest.mark.parametrize(
+    ("interval", "accumulated", "over_epochs", "cure"),
+    [
+        (1.0, 4, False, None),  # the end of an epoch of 10 batches
+        (10, 4, False, None),
+        (4, 4, False, None),
+        (8, 4, False, None),
+        (1, 1, False, None),
+        (None, 1, False, None),
+        (20, 4, True, None),
+        (6, 2, True, None),
+        (0.5, 2, False, "is 0.5 (5 batches) and trainer.accumulate_grad_batches 2.*: 6$"),
+        (3, 4, False, "is 3 and trainer.accumulate_grad_batches 4.*: 4$"),
+        (9, 4, False, "is 9 .*: 10$"),
+        (None, 4, False, "is a time .*: 4$"),
+        (5, 2, True, "is 5 .*: 6$"),
+        (8, 4, True, "is 8 .*: 10$"),  # the second after 6 batches of an epoch
+        (14, 4, True, "is 14 .*: 20$"),
+    ],
+)
+def test_a_validation_in_the_middle_of_a_step_is_refused(
+    interval: float | None, accumulated: int, over_epochs: bool, cure: str | None
+) -> None:
+    if cure is None:
+        check_accumulation(interval, accumulated, 10, over_epochs)
+        return
+    with pytest.raises(InputError, match=cure.replace("(", r"\(").replace(")", r"\)")):
+        check_accumulation(interval, accumulated, 10, over_epochs)
+
+
+def test_only_what_is_written_is_the_best_so_far() -> None:
+    checkpoints = Checkpoints("val/iou")
+    trainer: Any = SimpleNamespace(
+        callback_metrics={"val/iou": torch.tensor(0.5)},
+        fast_dev_run=False,
+        sanity_checking=False,
+        state=SimpleNamespace(fn="fit"),
+        global_step=3,
+    )
+    assert checkpoints.improved(trainer)
+    checkpoints._last_global_step_saved = 3
+    assert not checkpoints.improved(trainer)
+    assert not Checkpoints("val/iou").improved(SimpleNamespace(**vars(trainer) | {"global_step": 0}))
+
+
 @pytest.mark.parametrize(("monitor", "mode"), [("val/iou/blossom", "max"), ("val/loss", "min")])
 def test_the_best_is_the_lowest_of_a_loss_alone(monitor: str, mode: str) -> None:
     assert Checkpoints(monitor).mode == mode
@@ -95,6 +141,37 @@ def test_an_unknown_monitor_is_told_before_the_first_step(
     # without a sanity check it is too late for that, and what was learned is kept
     assert run("fit", *synthetic, *quick, "--checkpoint.monitor", "val/miou", "--trainer.num_sanity_val_steps", 0) == 1
     assert torch.load(next(Path("runs").rglob("last.ckpt")), weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize("monitor", ["train/iou", "train/loss"])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_early_stopping_may_watch_the_training(tiny_fit: Callable[..., Path], monitor: str, sanity: int) -> None:
+    stop = f"[{{class_path: EarlyStopping, init_args: {{monitor: {monitor}, patience: 1, min_delta: 9}}}}]"
+    folder = tiny_fit(
+        *("--trainer.callbacks", stop, "--trainer.max_epochs", 9, "--trainer.num_sanity_val_steps", sanity)
+    )
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4  # two epochs
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--checkpoint.monitor", "train/iou"), "checkpoint.monitor is train/iou, which is not known yet"),
+        (
+            (
+                *("--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: train/iou}}]"),
+                *("--trainer.check_val_every_n_epoch", 2),
+            ),
+            "the monitor of EarlyStopping, 'train/iou', is not known yet when a validation ends",
+        ),
+    ],
+)
+def test_what_is_known_after_the_validation_is_refused_before_any_step(
+    run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str], args, message: str
+) -> None:
+    assert run("fit", *synthetic, *quick, *args) == 1
+    assert message in capsys.readouterr().err
+    assert not list(Path().rglob("*.ckpt")) and not list(Path().rglob("metrics.csv"))
 
 
 def test_a_fit_too_short_for_a_validation_leaves_its_last_checkpoint(tiny_fit: Callable[..., Path]) -> None:

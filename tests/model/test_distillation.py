@@ -67,6 +67,19 @@ def test_the_distance_of_attention_by_hand():
         attention_distance([image, first], [image, coarse])
 
 
+def test_levels_of_one_size_are_compared_from_the_deepest_on():
+    image, tokens = torch.zeros(1, 1, 4, 4), [None, None]
+    place = torch.zeros(1, 1, 2, 2)
+    place[0, 0, 0, 0] = 1
+    everywhere = torch.ones(1, 1, 2, 2)
+    # DPT has no image before its levels, and prefix tokens after them
+    assert attention_distance(([place, everywhere], tokens), ([everywhere, everywhere], tokens)).item() == 0.5
+    assert attention_distance(([place, everywhere], tokens), [image, everywhere]).item() == 0
+    assert attention_distance(([place, everywhere], tokens), [image, place]).item() == 1
+    with pytest.raises(InputError, match=r"have the sizes \[\] and the teacher's \[\(2, 2\)\]"):
+        attention_distance([], [image, place])
+
+
 def test_the_loss_is_shared_between_masks_and_teachers():
     torch.manual_seed(0)
     teachers = [SegmentationModule(MEMBRANES, 1, "PlainUnet", network_options={"width": 2}).eval() for _ in range(2)]
@@ -83,8 +96,21 @@ def test_the_loss_is_shared_between_masks_and_teachers():
     assert callback.taught(image, logits, torch.tensor(3.0)).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_features_are_those_of_the_same_images():
-    student, *teachers = (SegmentationModule(MEMBRANES, 1, encoder="tu-test_resnet.r160_in1k").eval() for _ in range(3))
+@pytest.mark.parametrize(
+    ("network", "encoder", "options"),
+    [
+        ("Unet", "tu-test_resnet.r160_in1k", {}),
+        (
+            "DPT",
+            "tu-test_vit.r160_in1k",
+            {"decoder_intermediate_channels": [8, 8, 16, 16], "decoder_fusion_channels": 16},
+        ),
+    ],
+)
+def test_features_are_those_of_the_same_images(network: str, encoder: str, options: dict[str, object]):
+    student, *teachers = (
+        SegmentationModule(MEMBRANES, 1, network, encoder, network_options=options).eval() for _ in range(3)
+    )
     callback = Distillation(share=0, features=10)
     callback.teachers = teachers
     callback.on_fit_start(None, student)

@@ -16,6 +16,8 @@ from torch import nn
 from segmentation import cli
 from segmentation.model.finetuning import rates_by_layer
 from segmentation.model.module import SegmentationModule
+from segmentation.model.networks.build import build_network
+from segmentation.model.networks.first_use import by_first_use
 
 Fit = Callable[..., Path]
 
@@ -91,6 +93,22 @@ def test_layers_of_a_resnet_are_those_in_which_it_is_made() -> None:
     encoder, rates = rates_of("resnet18")
     expected = [0.9 ** (5 - place // 12) for place in range(60)]
     assert [rates[parameter] for parameter in encoder.parameters()] == pytest.approx(expected)
+
+
+def test_layers_are_counted_among_those_that_are_used() -> None:
+    network = build_network("PSPNet", "resnet18", None, 3, 1, {})  # of its encoder it leaves out layer3 and layer4
+    groups = rates_by_layer(network.network, by_first_use(network, torch.zeros(1, 3, 1, 1)), lr=1.0, decay=0.75)
+    rates = {one: group["lr"] for group in groups for one in group["params"]}
+    encoder = network.network.encoder
+    assert rates[encoder.layer2[1].bn2.bias] == 0.75
+    assert {rates[one] for part in (encoder.layer3, encoder.layer4) for one in part.parameters()} == {1.0}
+    assert len(rates) == len(list(network.parameters()))
+
+
+def test_an_encoder_that_is_not_used_has_no_layers() -> None:
+    model = network(linear(2))
+    (group,) = rates_by_layer(model, model.decoder.parameters(), lr=1.0, decay=0.75)
+    assert (group["name"], group["lr"], len(group["params"])) == ("decoder", 1.0, 8)
 
 
 def test_a_run_has_the_rates_of_its_layers(tiny_fit: Fit) -> None:

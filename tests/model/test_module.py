@@ -89,10 +89,19 @@ def test_a_schedule_is_as_long_as_the_run(options: dict[str, Any], steps: float)
     assert module._total_steps() == steps
 
 
-def test_a_constant_channel_is_divided_by_1() -> None:
+@pytest.mark.parametrize(
+    ("mean", "std", "divisor"),
+    [
+        (7.0, 0.0, 1.0),
+        (0.1, 1.3e-9, 1.0),  # of pixels that are all 0.1, by the sum of their squares
+        (0.0, 1e-9, 1e-9),
+        (2e-9, 1e-9, 1e-9),
+    ],
+)
+def test_a_constant_channel_is_divided_by_1(mean: float, std: float, divisor: float) -> None:
     module = module_of()
     data = SimpleNamespace(
-        statistics=lambda: ([7.0], [0.0]),
+        statistics=lambda: ([mean], [std]),
         intensity=Intensity("uint8"),
         source=SimpleNamespace(context=0),
         trained_on=dict,
@@ -100,7 +109,7 @@ def test_a_constant_channel_is_divided_by_1() -> None:
     strategy = SimpleNamespace(broadcast=lambda value: value)
     module._trainer = SimpleNamespace(strategy=strategy, datamodule=data, precision="32-true")
     module.setup("fit")
-    assert (module.mean.item(), module.std.item()) == (7.0, 1.0)
+    assert (module.mean.item(), module.std.item()) == pytest.approx((mean, divisor), rel=1e-6, abs=0)
     assert torch.isfinite(module(torch.full((1, 1, 8, 8), 7, dtype=torch.uint8))).all()
 
 

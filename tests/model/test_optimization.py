@@ -1,5 +1,6 @@
 """Optimizers and schedules by name, with the learning rate by hand."""
 
+import copy
 import math
 import re
 
@@ -188,6 +189,47 @@ def test_plateau_lowers_the_rate_when_a_score_stops_rising():
         scheduler.step(dice)
         found.append(optimizer.param_groups[0]["lr"])
     assert found == [1, 1, 1, 0.5, 0.5]
+
+
+def test_plateau_lowers_all_rates_in_proportion():
+    groups = [{"params": parameters(), "lr": lr} for lr in (0.2, 0.4, 0.8)]
+    optimizer = torch.optim.SGD(groups, lr=0.8)
+    options = {"factor": 0.5, "patience": 0, "min_lr": 0.3}
+    scheduler = build_schedule("plateau", optimizer, 100, 0.0, options)["scheduler"]
+    found = []
+    for _ in range(4):
+        scheduler.step(1.0)
+        found.append([group["lr"] for group in optimizer.param_groups])
+    assert [one[2] for one in found] == pytest.approx([0.8, 0.4, 0.3, 0.3])
+    for one in found:
+        assert one == pytest.approx([one[2] / 4, one[2] / 2, one[2]])
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimizer_stays_fused_or_not_whatever_state_it_takes(name: str, before: bool):
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        loss = torch.stack([one.square().sum() for one in optimizer.param_groups[0]["params"]]).sum()
+        scaler.scale(loss).backward()
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        optimizer.zero_grad()
+
+    def begun(fused: bool) -> torch.optim.Optimizer:
+        options = {"momentum": 0.9} if name == "sgd" else {}
+        optimizer = build_optimizer(name, parameters(), 0.1, 0.01, options, fused=fused)
+        step(optimizer)
+        return optimizer
+
+    first, second = begun(before), begun(not before)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert bool(second.param_groups[0]["fused"]) == (not before)
+    for optimizer in (first, second):
+        step(optimizer)
+    for one, other in zip(first.param_groups[0]["params"], second.param_groups[0]["params"], strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_an_unknown_schedule_is_refused_with_the_nearest():

@@ -1,6 +1,7 @@
 """best.ckpt and last.ckpt, written so that a kill at any moment leaves the one before whole."""
 
 import errno
+import math
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ FOLDER = "checkpoints"
 
 AGREED = 10
 """Steps after which several processes ask each other whether one was told to stop, for which they wait."""
+
+AFTER_VALIDATION = "train/iou"
+"""The score that an epoch of training has when its last validation has ended."""
 
 
 class Checkpoints(ModelCheckpoint):
@@ -46,6 +50,11 @@ class Checkpoints(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        if monitor == AFTER_VALIDATION:
+            raise InputError(
+                f"checkpoint.monitor is {monitor}, which is not known yet when best.ckpt is written, at the end of a "
+                "validation; give a score of the validation, such as val/iou"
+            )
         if every_n_steps is not None and every_n_steps < 1:
             raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; give 1 or more, or null")
         self.every_n_steps = every_n_steps
@@ -66,8 +75,11 @@ class Checkpoints(ModelCheckpoint):
     def improved(self, trainer: Trainer) -> bool:
         """Whether the validation that ends is the best so far; for callbacks, which come before best.ckpt is written.
 
-        Every process must ask, as they agree on the answer.
+        False where best.ckpt is not written: of one optimizer step it is written once. Every process must ask, as they
+        agree on the answer.
         """
+        if self._should_skip_saving_checkpoint(trainer):
+            return False
         return self.check_monitor_top_k(trainer, trainer.callback_metrics.get(str(self.monitor)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -132,14 +144,45 @@ class Checkpoints(ModelCheckpoint):
 
     def _check_monitors(self, trainer: Trainer) -> None:
         known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-        watched = {"checkpoint.monitor": str(self.monitor)}
-        watched |= {f"the monitor of {type(one).__name__}": one.monitor for one in trainer.early_stopping_callbacks}
-        for option, name in watched.items():
+        watched = [("checkpoint.monitor", str(self.monitor))]
+        for stopping in trainer.early_stopping_callbacks:
+            option = f"the monitor of {type(stopping).__name__}"
+            if stopping.monitor != AFTER_VALIDATION:
+                watched.append((option, stopping.monitor))
+            elif not stopping._check_on_train_epoch_end:  # Lightning's own choice too, where None was given
+                raise InputError(
+                    f"{option}, {AFTER_VALIDATION!r}, is not known yet when a validation ends; give it "
+                    "check_on_train_epoch_end: true, or a score of the validation, such as val/iou"
+                )
+        for option, name in watched:
             if name in trainer.callback_metrics or (trainer.sanity_checking and name.startswith("train/")):
                 continue
             if not trainer.sanity_checking:  # the training has begun without a check
                 self._save_last(trainer)
             raise InputError(f"{option}, {name!r}, is not logged; known: {', '.join(known)}")
+
+
+def check_accumulation(interval: float | None, accumulated: int, batches: int, over_epochs: bool) -> None:
+    """Raise InputError when a validation would come between two steps: its checkpoint had lost the gradients so far.
+
+    Args:
+        interval: ``trainer.val_check_interval``: batches, as float a share of an epoch; None for a time.
+        accumulated: ``trainer.accumulate_grad_batches``.
+        batches: Of an epoch, whose last one is always followed by a step.
+        over_epochs: Whether the interval is counted on over the ends of epochs.
+    """
+    every = max(1, int(batches * interval)) if isinstance(interval, float) else interval or 1
+    apart = math.gcd(every, batches) if over_epochs else every  # multiples of it are where validations come in an epoch
+    if apart >= batches or apart % accumulated == 0:
+        return
+    fitting = batches if over_epochs and batches % accumulated else accumulated
+    following = math.ceil(every / fitting) * fitting
+    shown = "a time" if interval is None else f"{interval} ({every} batches)" if interval != every else interval
+    raise InputError(
+        f"trainer.val_check_interval is {shown} and trainer.accumulate_grad_batches {accumulated}, so that a validation "
+        "would come in the middle of a step, whose gradients are in no checkpoint; set trainer.val_check_interval: "
+        f"{following if over_epochs else min(following, batches)}"
+    )
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -24,9 +24,10 @@ class Distillation(Callback):
 
     ``answers`` is ``T^2 KL(q || p)``, the mean over all pixels, ignored ones too, where q are the teachers' mean
     probabilities and p the student's, both of logits divided by the temperature T (Hinton et al. 2015, arXiv 1503.02531).
-    ``attention`` is ``|a - b|^2``, the mean over the levels that both encoders have at one size, where a and b are the
-    mean squares over the channels of their features, as vectors of length 1 (Zagoruyko & Komodakis 2017, attention
-    transfer, arXiv 1612.03928): it fits encoders of any widths and has no weights of its own.
+    ``attention`` is ``|a - b|^2``, the mean over the levels that both encoders have at one size (of several, the deepest
+    of one with the deepest of the other, and so on), where a and b are the mean squares over the channels of their
+    features, as vectors of length 1 (Zagoruyko & Komodakis 2017, attention transfer, arXiv 1612.03928): it fits
+    encoders of any widths and has no weights of its own.
 
     Teachers see the crops of the student, augmented alike, in evaluation mode and with their own mean and deviation; by
     the intensity rules max and percentile, though, within the bounds of the student's images. They are in no checkpoint;
@@ -151,20 +152,22 @@ def attention_distance(first: Sequence[Any], second: Sequence[Any]) -> Tensor:
     """How far apart two encoders look: ``|a - b|^2`` in 0..2, the mean over images and common levels.
 
     Args:
-        first: Features of an encoder: the image, then a tensor (B, C, h, w) for each level.
+        first: What an encoder answers: the image, then a tensor (B, C, h, w) for each level; or, as that of DPT, such
+            tensors in a list, then something else.
         second: Of another one, of the same images.
 
     Raises:
         InputError: When no level of one has the size of a level of the other.
     """
     one, other = _attention(first), _attention(second)
-    common = [size for size in one if size in other]
-    if not common:
+    # the shallow ones of the longer list are left over
+    pairs = [pair for size in one if size in other for pair in zip(one[size], other[size], strict=False)]
+    if not pairs:
         raise InputError(
             f"distillation.features compares encoders, but the student's features have the sizes {sorted(one)} and the "
             f"teacher's {sorted(other)}; set distillation.features: 0"
         )
-    return torch.stack([(one[size] - other[size]).square().sum(1).mean() for size in common]).mean()
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
 class _Encoder:
@@ -182,12 +185,15 @@ class _Encoder:
         return answer
 
 
-def _attention(features: Sequence[Any]) -> dict[tuple[int, int], Tensor]:
-    """(h, w) -> (B, h * w) of length 1; levels without channels stand for sizes that an encoder has not."""
-    levels = [level for level in features[1:] if isinstance(level, Tensor) and level.ndim == 4 and level.shape[1]]
-    return {
-        (level.shape[2], level.shape[3]): F.normalize(level.float().square().mean(1).flatten(1)) for level in levels
-    }
+def _attention(answer: Sequence[Any]) -> dict[tuple[int, int], list[Tensor]]:
+    """(h, w) -> (B, h * w) of length 1, the deepest first; levels without channels stand for sizes that an encoder has not."""
+    features = answer[0] if answer and isinstance(answer[0], (list, tuple)) else answer[1:]
+    levels: dict[tuple[int, int], list[Tensor]] = {}
+    for level in reversed(features):
+        if isinstance(level, Tensor) and level.ndim == 4 and level.shape[1]:
+            vectors = F.normalize(level.float().square().mean(1).flatten(1))
+            levels.setdefault((level.shape[2], level.shape[3]), []).append(vectors)
+    return levels
 
 
 def _encoder_of(module: SegmentationModule) -> nn.Module:

@@ -43,21 +43,21 @@ def rates_by_layer(network: nn.Module, order: Iterable[nn.Parameter], lr: float,
     """Parameter groups for an optimizer whose rates fall towards the image (Bao et al. 2022, BEiT, arXiv 2106.08254).
 
     Of n layers of the encoder, layer i from 0 has the rate ``lr * decay ** (n - i)``; what is not in the encoder
-    has ``lr``.
+    has ``lr``, and so has what the network does not use of it, such as the deepest stages that PSPNet leaves out.
 
     Args:
         network: With an ``encoder``, whose layers are ``LAYER`` of its parameters each; encoders side by side, such as
             one for each modality, have the same layers.
-        order: The parameters of the network, those nearest to the image first.
+        order: The parameters that the network uses, those nearest to the image first.
         lr: Learning rate of the decoder.
         decay: Factor from a layer to the one below it.
     """
     encoder: Any = network.encoder
     beside = getattr(encoder, "encoders", [encoder])
     place = {parameter: i for i, parameter in enumerate(order)}
-    ordered = [sorted(part.parameters(), key=place.__getitem__) for part in beside]
+    ordered = [sorted(place.keys() & set(part.parameters()), key=place.__getitem__) for part in beside]
     layer_of = {parameter: i // LAYER for part in ordered for i, parameter in enumerate(part)}
-    count = 1 + max(layer_of.values())
+    count = 1 + max(layer_of.values(), default=-1)
     layers: dict[int, list[nn.Parameter]] = {}
     for parameter in network.parameters():
         layers.setdefault(layer_of.get(parameter, count), []).append(parameter)

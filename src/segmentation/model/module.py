@@ -34,6 +34,9 @@ from segmentation.model.resizing import resized
 DECIDED = ("threshold", "smallest_object", "largest_hole")
 """Arguments that are chosen on the validation samples where the user left them open."""
 
+CONSTANT = 1e-6
+"""A channel whose deviation is at most this share of its mean is taken for constant; sums of squares are not exact."""
+
 
 Teaching = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Raw pixels (B, C, H, W), the logits for them and the loss by the masks -> the loss by the masks and a teacher."""
@@ -244,8 +247,9 @@ class SegmentationModule(LightningModule):
             # of one process, as each reads the files for itself; all must see the same pixels
             mean, std, intensity = self.trainer.strategy.broadcast((*data.statistics(), data.intensity.to_dict()))
             self.mean.copy_(torch.tensor(mean).view_as(self.mean))
-            # a constant channel carries nothing; dividing by its deviation would make it NaN
-            self.std.copy_(torch.tensor([value if value > 0 else 1.0 for value in std]).view_as(self.std))
+            # a constant channel carries nothing; divided by its deviation, 0 but for rounding, it would be NaN or enormous
+            spread = [value if value > CONSTANT * abs(centre) else 1.0 for centre, value in zip(mean, std, strict=True)]
+            self.std.copy_(torch.tensor(spread).view_as(self.std))
             self.intensity = Intensity.from_dict(intensity)
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
@@ -422,8 +426,7 @@ class SegmentationModule(LightningModule):
     def _total_steps(self) -> float:
         # not trainer.estimated_stepping_batches: it makes the loader before a resumed run knows its position
         trainer = self.trainer
-        batches, limit = self._data().batches_per_epoch(), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        batches = limited(self._data().batches_per_epoch(), trainer.limit_train_batches)
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs >= 0 else math.inf
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
         steps = min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
@@ -434,6 +437,11 @@ class SegmentationModule(LightningModule):
         if data is None:
             raise InputError("the trainer has no datamodule; pass datamodule=SegmentationDataModule(...)")
         return data
+
+
+def limited(batches: int, limit: float) -> int:
+    """Batches of an epoch under ``trainer.limit_train_batches``: a number, or as float a share."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def _shares(count: int) -> list[float]:

@@ -72,9 +72,17 @@ def build_optimizer(
     )
     arguments = {"lr": lr, "weight_decay": weight_decay} | ({"fused": True} if one_kernel else {}) | options
     try:
-        return optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
+        built = optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
+    if name in TORCH_OPTIMIZERS and "fused" in accepted:
+        built.register_load_state_dict_pre_hook(_in_own_kernel)
+    return built
+
+
+def _in_own_kernel(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer that was fused or not, for one that stays as it was built."""
+    return state | {"param_groups": [group | {"fused": optimizer.defaults["fused"]} for group in state["param_groups"]]}
 
 
 def check_optimization(
@@ -129,7 +137,7 @@ def build_schedule(
         name: ``constant``; ``cosine`` (option ``end``: last factor); ``poly`` (``power`` 0.9, Chen et al.
             2018); ``step`` (``gamma`` at each share of the steps in ``at``); ``plateau``
             (torch's ReduceLROnPlateau on the validation score ``monitor``, val/loss by default; ``patience`` is a
-            number of validations).
+            number of validations, ``min_lr`` that of the highest rate, and lower ones end as much below it).
         optimizer: Whose rate is changed.
         steps: Optimizer steps of the whole run; infinite where it has no end.
         warmup: Share of the steps over which the rate rises linearly from 0; 0..1. Not with plateau.
@@ -149,6 +157,9 @@ def build_schedule(
         raise InputError(f"model.warmup is {warmup}; give a share of the steps from 0 to below 1, and 0 with plateau")
     if name == "plateau":
         torch_options = {key: value for key, value in options.items() if key != "monitor"}
+        rates = [group["lr"] for group in optimizer.param_groups]
+        highest = max(rates) or 1.0
+        torch_options["min_lr"] = [options.get("min_lr", 0.0) * rate / highest for rate in rates]
         monitor = options.get("monitor", MONITOR)
         plateau = ReduceLROnPlateau(optimizer, mode="min" if lower_is_better(monitor) else "max", **torch_options)
         # stepped by the module: Lightning would step it after the checkpoint of the validation is written

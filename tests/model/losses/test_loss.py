@@ -88,6 +88,26 @@ def test_the_gradient_is_that_of_finite_differences(cost, name, classes):
     assert torch.autograd.gradcheck(lambda leaf: cost(term, leaf, mask), logits, **tolerance)
 
 
+@pytest.mark.parametrize("classes", [TWO, THREE])
+@pytest.mark.parametrize(("name", "gamma"), [("tversky", 0.75), ("tversky", 0.1), ("focal", 0.5), ("focal", 0)])
+def test_the_gradient_of_a_power_below_1_is_finite_and_0_where_the_answer_is_sure(
+    cost, value_and_gradient, sure, name, gamma, classes
+):
+    loss = Loss({name: 1}, classes, None, {name: {"gamma": gamma}})
+    logits, mask = example(classes)
+    (term,) = loss.terms.values()
+    few = logits[:1, :, :4].double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda leaf: cost(term, leaf, mask[:1, :4]), few)
+    truth = torch.arange(36).reshape(1, 6, 6) % len(classes)
+    for height in (4, 8, 20, 200):
+        value, gradient = value_and_gradient(loss, sure(truth, classes, height), truth)
+        assert torch.isfinite(gradient).all()
+    assert float(value) == pytest.approx(0, abs=1e-6)
+    assert not gradient.any()
+    value, gradient = value_and_gradient(loss, logits, torch.full_like(mask, 255))
+    assert value == 0 and not gradient.any()
+
+
 @pytest.mark.parametrize(("name", "classes"), CASES)
 def test_a_step_down_the_gradient_lowers_the_loss(cost, value_and_gradient, name, classes):
     logits, mask = example(classes)
@@ -215,7 +235,8 @@ def test_shares_that_make_no_loss_are_refused_with_an_example(weights):
         ({"focal": {"gama": 3}}, "model.loss_options: focal takes no 'gama'; did you mean 'gamma'?"),
         ({"lovasz": {"per_image": True}}, "model.loss_options: lovasz takes no 'per_image'; it has no options"),
         ({"dice": {"smooth": 1}}, "options of 'dice', which is not in model.loss {'focal': 1, 'lovasz': 1"),
-        ({"focal": {"gamma": 0.5}}, "focal refuses {'gamma': 0.5}: gamma is 0.5; give 1 or more"),
+        ({"focal": {"gamma": -0.5}}, "focal refuses {'gamma': -0.5}: gamma is -0.5; give 0 or more"),
+        ({"tversky": {"gamma": 0}}, "tversky refuses {'gamma': 0}: gamma is 0; give 1e-06 or more"),
         ({"focal": {"alpha": 25}}, "focal refuses {'alpha': 25}: alpha is 25; give a number from 0 to 1"),
         ({"focal": {"gamma": "two"}}, "focal refuses {'gamma': 'two'}: "),
         (
@@ -227,7 +248,7 @@ def test_shares_that_make_no_loss_are_refused_with_an_example(weights):
 )
 def test_an_option_that_a_loss_does_not_take_is_refused_with_the_cure(options, message):
     with pytest.raises(InputError) as caught:
-        Loss({"focal": 1, "lovasz": 1, "cldice": 1, "unet": 1}, TWO, None, options)
+        Loss({"focal": 1, "lovasz": 1, "cldice": 1, "unet": 1, "tversky": 1}, TWO, None, options)
     assert message in str(caught.value)
 
 

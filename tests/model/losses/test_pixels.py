@@ -53,6 +53,10 @@ def test_focal_by_hand(two):
     options = {"focal": {"gamma": 3, "alpha": 0.9}}
     expected = (0.9 * log(2) / 8 + 0.1 * log(4 / 3) / 64) / 2
     assert float(Loss({"focal": 1}, two, None, options)(logits, mask)) == pytest.approx(expected)
+    root = (log(2) * 0.5**0.5 + log(4 / 3) * 0.5) / 2
+    assert float(Loss({"focal": 1}, two, None, {"focal": {"gamma": 0.5}})(logits, mask)) == pytest.approx(root)
+    plain = (log(2) + log(4 / 3)) / 2
+    assert float(Loss({"focal": 1}, two, None, {"focal": {"gamma": 0}})(logits, mask)) == pytest.approx(plain)
 
 
 def test_focal_of_several_classes_by_hand(three):

@@ -32,6 +32,7 @@ def test_options_of_region_losses_by_hand(two):
     tversky = 1 - 1.25 / (1.25 + 0.3 * 0.25 + 0.7 * 0.75)
     assert with_options("tversky", alpha=0.3, beta=0.7) == pytest.approx(tversky)
     assert with_options("tversky", alpha=0.3, beta=0.7, gamma=2) == pytest.approx(tversky**2)
+    assert with_options("tversky", alpha=0.3, beta=0.7, gamma=0.75) == pytest.approx(tversky**0.75)
 
 
 def test_dice_of_several_classes_by_hand(three):

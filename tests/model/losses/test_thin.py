@@ -5,6 +5,7 @@ from math import log
 import pytest
 import torch
 
+from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.loss import Loss
 from segmentation.model.losses.thin import soft_skeleton
@@ -56,7 +57,10 @@ def test_skeleton_recall_by_hand(two, three, cost):
     # of three classes with the probabilities 1/4, 1/4, 1/2 everywhere, of which sky is not there
     logits = torch.tensor([0, 0, log(2)]).view(1, 3, 1, 1).expand(1, 3, 9, 11)
     assert float(cost(Loss({"skeleton_recall": 1}, three), logits, mask)) == pytest.approx(1 - 1 / 4)
-    assert float(cost(Loss({"skeleton_recall": 1}, three), logits, 2 * mask)) == pytest.approx(1 - (1 / 4 + 1 / 2) / 2)
+    assert float(cost(Loss({"skeleton_recall": 1}, three), logits, 2 * mask)) == pytest.approx(1 - 1 / 2)
+    both = torch.cat([mask, 2 * mask])
+    expected = 1 - (1 / 4 + 1 / 2) / 2
+    assert float(cost(Loss({"skeleton_recall": 1}, three), logits.expand(2, 3, 9, 11), both)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +81,20 @@ def test_a_gap_in_a_membrane_costs_more_than_as_many_wrong_pixels_along_it(cost,
 
 
 @pytest.mark.parametrize("name", ["cldice", "skeleton_recall"])
-def test_without_a_target_it_is_the_mean_over_the_classes_that_are_there(three, cost, name):
+def test_without_a_target_it_is_the_mean_over_the_classes_but_the_first_that_are_there(two, cost, name):
+    four = Classes(("road", "tree", "sky", "pole"))
     random = torch.Generator().manual_seed(0)
-    logits, mask = torch.randn(2, 3, 9, 11, generator=random), torch.randint(2, (2, 9, 11), generator=random)
-    each = [float(cost(Loss({name: 1}, three, None, {name: {"target": of}}), logits, mask)) for of in three.names]
-    assert each[2] == 0  # no sky
-    assert float(cost(Loss({name: 1}, three), logits, mask)) == pytest.approx((each[0] + each[1]) / 2)
+    logits, mask = torch.randn(2, 4, 9, 11, generator=random), torch.randint(3, (2, 9, 11), generator=random)
+    each = [float(cost(Loss({name: 1}, four, None, {name: {"target": of}}), logits, mask)) for of in four.names]
+    assert each[3] == 0  # no pole
+    assert each[0] != 0
+    assert float(cost(Loss({name: 1}, four), logits, mask)) == pytest.approx((each[1] + each[2]) / 2)
+    lesion = Loss({name: 1}, two, None, {name: {"target": "lesion"}})
+    logits, mask = logits[:, :1], mask.clamp_max(1)
+    assert torch.equal(cost(Loss({name: 1}, two), logits, mask), cost(lesion, logits, mask))
+
+
+@pytest.mark.parametrize("name", ["cldice", "skeleton_recall"])
+def test_a_foreground_that_is_ignored_is_told(name):
+    with pytest.raises(InputError, match=f"{name} refuses .*: the class 'lesion' is the ignored one"):
+        Loss({name: 1}, Classes(("background", "lesion"), ignore_index=1))

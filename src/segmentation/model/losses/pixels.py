@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.maps import unet_weights
-from segmentation.model.losses.term import Term, checked, one_hot
+from segmentation.model.losses.term import SURE, Term, checked, one_hot
 
 
 class CrossEntropy(Term):
@@ -165,7 +165,7 @@ class Focal(CrossEntropy):
     Args:
         classes: Of the task.
         class_weights: One for each class of a multiclass task; None for 1.
-        gamma: The larger, the less the easy pixels count; 1 or more: below, the gradient of a sure pixel is infinite.
+        gamma: The larger, the less the easy pixels count, down to 1 - p_t of ``SURE``; 0 or more, 0 for cross-entropy.
         alpha: Factor of a pixel of class 1, 1 - alpha of one of class 0, 0..1; null for 1 and 1. Two classes only.
     """
 
@@ -178,7 +178,7 @@ class Focal(CrossEntropy):
         alpha: float | None = None,
     ) -> None:
         super().__init__(classes, class_weights)
-        self.gamma = checked("gamma", gamma, 1)
+        self.gamma = checked("gamma", gamma, 0)
         self.alpha = None if alpha is None else checked("alpha", alpha, 0, 1)
         if alpha is not None and not classes.binary:
             raise ValueError("alpha is for two classes; give more of them model.class_weights")
@@ -186,7 +186,7 @@ class Focal(CrossEntropy):
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
         """(B, H, W): the loss of each pixel."""
         entropy = super().losses(logits, truth)
-        focal = (-torch.expm1(-entropy)) ** self.gamma * entropy
+        focal = (-torch.expm1(-entropy)).clamp_min(SURE) ** self.gamma * entropy
         return focal if self.alpha is None else focal * torch.where(truth == 1, self.alpha, 1 - self.alpha)
 
 

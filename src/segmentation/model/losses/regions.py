@@ -7,7 +7,7 @@ import segmentation_models_pytorch as smp
 from torch import Tensor
 
 from segmentation.inference.classes import Classes
-from segmentation.model.losses.term import Term, checked
+from segmentation.model.losses.term import SURE, Term, checked
 
 
 class _Region(Term):
@@ -77,14 +77,15 @@ class Tversky(_Region):
     """``(1 - TP / (TP + alpha FP + beta FN))^gamma`` (Salehi et al. 2017, doi 10.1007/978-3-319-67389-9_44).
 
     TP, FP and FN are sums of probabilities. The power is that of the focal Tversky loss (Abraham & Khan 2019,
-    doi 10.1109/ISBI.2019.8759329), taken of the mean over the classes.
+    doi 10.1109/ISBI.2019.8759329), taken of the mean over the classes; they write 1 / gamma, so that their 4/3 is 0.75
+    here. A loss below ``SURE`` goes on as a straight line to 0, as the slope of a power below 1 is infinite there.
 
     Args:
         classes: Of the task.
         class_weights: As ``Dice``.
         alpha: Cost of a false positive.
         beta: Cost of a false negative; more than alpha finds more of small objects.
-        gamma: Power, 1 or more: below, the gradient of a perfect prediction is infinite.
+        gamma: Power, above 0; above 1 batches that are nearly right count less, below 1 more.
         smooth: As ``Dice``.
     """
 
@@ -104,9 +105,14 @@ class Tversky(_Region):
             class_weights=class_weights,
             alpha=checked("alpha", alpha, 0),
             beta=checked("beta", beta, 0),
-            gamma=checked("gamma", gamma, 1),
             smooth=checked("smooth", smooth, 0),
         )
+        self.gamma = checked("gamma", gamma, 1e-6)
+
+    def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+        """As ``Term``."""
+        loss = super().forward(logits, mask, maps)
+        return loss * loss.clamp_min(SURE) ** (self.gamma - 1)
 
 
 class Lovasz(_Region):

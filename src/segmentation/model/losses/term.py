@@ -13,6 +13,9 @@ from segmentation.inference.classes import Classes
 MapOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Mask (H, W), class indices or ``ignore_index`` -> a map (..., H, W) of it."""
 
+SURE = 1e-6
+"""Below it, what is raised to a power counts as so much: the slope of a power below 1 is infinite at 0."""
+
 
 class Term(nn.Module):
     """One loss.
@@ -53,7 +56,7 @@ class Term(nn.Module):
         return torch.where(self.counted(mask)[:, None], planes, 0)
 
     def indices(self, target: str | None) -> list[int]:
-        """The class of this name; of null, every class.
+        """The class of this name; of null, every class but the first, which is the background.
 
         Raises:
             ValueError: For a name that is none of the classes, or that of the ignored one.
@@ -61,10 +64,11 @@ class Term(nn.Module):
         names = list(self.classes.names)
         if target is not None and target not in names:
             raise ValueError(f"the class {target!r} is unknown" + nearest(str(target), names))
-        chosen = range(len(names)) if target is None else [names.index(target)]
+        chosen = range(1, len(names)) if target is None else [names.index(target)]
         counted = [index for index in chosen if index != self.classes.ignore_index]
         if not counted:
-            raise ValueError(f"the class {target!r} is the ignored one (ignore_index); name another, or leave it out")
+            named = names[self.classes.ignore_index]
+            raise ValueError(f"the class {named!r} is the ignored one (ignore_index); name another, or leave it out")
         return counted
 
 

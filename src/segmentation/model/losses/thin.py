@@ -21,7 +21,7 @@ class ClDice(Term):
 
     Args:
         classes: Of the task.
-        target: Name of the class that is thin; null for the mean over the classes that are there.
+        target: Name of the class that is thin; null for the mean over those but the first that are there.
         iterations: Of the soft skeleton; half the greatest thickness of the structure in pixels, or more.
     """
 
@@ -58,7 +58,7 @@ class SkeletonRecall(Term):
 
     Args:
         classes: Of the task.
-        target: Name of the class that is thin; null for the mean over the classes that are there.
+        target: Name of the class that is thin; null for the mean over those but the first that are there.
         tube: Steps to the four neighbours by which a centre line is thickened to each side.
     """
 

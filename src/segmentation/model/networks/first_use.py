@@ -10,12 +10,12 @@ from torch.utils._pytree import tree_leaves
 
 
 def by_first_use(network: nn.Module, image: Tensor) -> list[nn.Parameter]:
-    """All parameters, those first that the image (B, C, H, W) meets first; last those that it does not meet."""
+    """The parameters that the image (B, C, H, W) meets, in the order in which it does."""
     training = network.training
     with torch.no_grad(), _Uses() as uses:
         network.eval()(image)
     network.train(training)
-    return list(dict.fromkeys([*uses.parameters, *network.parameters()]))
+    return list(dict.fromkeys(uses.parameters))
 
 
 class _Uses(TorchFunctionMode):
