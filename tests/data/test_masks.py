@@ -162,12 +162,6 @@ def test_a_mapping_to_no_class_is_refused(mapping: dict[int, int]) -> None:
         MaskRule(TWO, mapping)
 
 
-@pytest.mark.parametrize("ignore_index", [1, 256, -100])
-def test_an_ignore_index_that_no_mask_can_hold_is_refused(ignore_index: int) -> None:
-    with pytest.raises(InputError, match="data.source.ignore_index"):
-        MaskRule(Classes(("a", "b"), ignore_index=ignore_index))
-
-
 def test_colours_mean_classes_and_ignore() -> None:
     classes = Classes(("background", "car"))
     rule = MaskRule(classes, {"background": [0, 0, 0], "car": [64, 0, 128], "ignore": [255, 255, 255]})

@@ -51,6 +51,12 @@ def test_too_few_too_many_or_doubled_names_are_refused_with_an_example(names):
         Classes(names)
 
 
+@pytest.mark.parametrize("ignore_index", [0, 1, 256, -100])
+def test_an_ignored_value_that_is_a_class_or_that_no_mask_can_hold_is_refused(ignore_index):
+    with pytest.raises(InputError, match=rf"data.source.ignore_index is {ignore_index}; with 2 classes it is 2\.\.255"):
+        Classes(("a", "b"), ignore_index=ignore_index)
+
+
 def test_another_number_of_colours_is_refused():
     with pytest.raises(InputError, match="2 classes but 1 colours"):
         Classes(("a", "b"), (RED,))

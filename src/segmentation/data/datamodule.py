@@ -311,8 +311,8 @@ class SegmentationDataModule(LightningDataModule):
 
     def _foreground(self) -> tuple[int, ...]:
         """All classes but the most common one of the training images."""
-        unsought = {int(np.argmax(self.class_pixels())), self.source.classes.ignore_index}
-        return tuple(k for k in range(len(self.source.classes)) if k not in unsought)
+        unsought = int(np.argmax(self.class_pixels()))
+        return tuple(k for k in range(len(self.source.classes)) if k != unsought)
 
     def _draws(self) -> int:
         """Draws in an epoch over all processes: whole batches, as what is dropped would be missing from a round of the samples."""

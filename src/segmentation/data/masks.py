@@ -22,15 +22,6 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg")
 MOST_CLASSES = 254
 
 
-def check_ignored(classes: Classes) -> None:
-    """Refuse an ``ignore_index`` that is itself a class or no uint8; InputError."""
-    if not len(classes) <= classes.ignore_index <= 255:
-        raise InputError(
-            f"data.source.ignore_index is {classes.ignore_index}; with {len(classes)} classes it is "
-            f"{len(classes)}..255. Set data.source.ignore_index: 255"
-        )
-
-
 class MaskRule:
     """Reads the values of the mask files of one data set by what its config says of them.
 
@@ -44,12 +35,10 @@ class MaskRule:
         ignore_unknown: Read values without a meaning as ``ignore_index`` instead.
 
     Raises:
-        InputError: When ``stated`` leads to no class or has no such form, ``ignore_index`` is itself a
-            class or no uint8, or there are more than ``MOST_CLASSES`` classes.
+        InputError: When ``stated`` leads to no class or has no such form, or there are more than ``MOST_CLASSES`` classes.
     """
 
     def __init__(self, classes: Classes, stated: MaskMeaning = None, ignore_unknown: bool = False) -> None:
-        check_ignored(classes)
         if len(classes) > MOST_CLASSES:
             raise InputError(
                 f"there are {len(classes)} classes; masks can be read as at most {MOST_CLASSES}, because a byte also "

@@ -5,7 +5,6 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.masks import check_ignored
 from segmentation.data.numbered import touching
 from segmentation.data.sample import Sample
 from segmentation.data.source import Source
@@ -19,13 +18,9 @@ class OutlinedSource(Source):
         classes: The background first.
         in_channels: Channels of the images.
         separate_objects: Where two objects touch, the pixels of both are background.
-
-    Raises:
-        InputError: When ``ignore_index`` is itself a class or no uint8.
     """
 
     def __init__(self, classes: Classes, in_channels: int, separate_objects: bool) -> None:
-        check_ignored(classes)
         self.classes, self.in_channels = classes, in_channels
         self.numbers_objects, self.separate_objects = classes.binary, separate_objects
 

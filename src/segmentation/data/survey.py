@@ -134,9 +134,7 @@ def read_class_pixels(source: Source, samples: Sequence[Sample]) -> NDArray[np.i
 
     def count(sample: Sample) -> NDArray[np.int64] | InputError:
         try:
-            counts = np.bincount(source.read_mask(sample).ravel(), minlength=256)
-            counts[source.classes.ignore_index] = 0
-            return counts[: len(source.classes)]
+            return np.bincount(source.read_mask(sample).ravel(), minlength=256)[: len(source.classes)]
         except InputError as error:
             return error
 

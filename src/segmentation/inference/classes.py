@@ -22,10 +22,11 @@ class Classes:
         names: Class ``k`` of a mask is ``names[k]``.
         colors: RGB in 0..255 for each class; by default black and white for two classes, the palette
             of PASCAL VOC for more.
-        ignore_index: The mask value of pixels that count neither in the loss nor in any score.
+        ignore_index: The mask value of pixels that count neither in the loss nor in any score; no class, K..255.
 
     Raises:
-        InputError: With fewer than two names, a name twice, or another number of colours.
+        InputError: With fewer than two names, a name twice, another number of colours, or an ``ignore_index`` that is a
+            class or no uint8.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,11 @@ class Classes:
         colors = tuple((int(r), int(g), int(b)) for r, g, b in self.colors) or palette(len(names))
         if len(colors) != len(names):
             raise InputError(f"{len(names)} classes but {len(colors)} colours; give one RGB colour per class")
+        if not len(names) <= self.ignore_index <= 255:
+            raise InputError(
+                f"data.source.ignore_index is {self.ignore_index}; with {len(names)} classes it is {len(names)}..255. "
+                "Set data.source.ignore_index: 255"
+            )
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "colors", colors)
 

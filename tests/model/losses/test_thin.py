@@ -5,7 +5,6 @@ from math import log
 import pytest
 import torch
 
-from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.loss import Loss
 from segmentation.model.losses.thin import soft_skeleton
@@ -92,9 +91,3 @@ def test_without_a_target_it_is_the_mean_over_the_classes_but_the_first_that_are
     lesion = Loss({name: 1}, two, None, {name: {"target": "lesion"}})
     logits, mask = logits[:, :1], mask.clamp_max(1)
     assert torch.equal(cost(Loss({name: 1}, two), logits, mask), cost(lesion, logits, mask))
-
-
-@pytest.mark.parametrize("name", ["cldice", "skeleton_recall"])
-def test_a_foreground_that_is_ignored_is_told(name):
-    with pytest.raises(InputError, match=f"{name} refuses .*: the class 'lesion' is the ignored one"):
-        Loss({name: 1}, Classes(("background", "lesion"), ignore_index=1))

@@ -59,17 +59,12 @@ class Term(nn.Module):
         """The class of this name; of null, every class but the first, which is the background.
 
         Raises:
-            ValueError: For a name that is none of the classes, or that of the ignored one.
+            ValueError: For a name that is none of the classes.
         """
         names = list(self.classes.names)
         if target is not None and target not in names:
             raise ValueError(f"the class {target!r} is unknown" + nearest(str(target), names))
-        chosen = range(1, len(names)) if target is None else [names.index(target)]
-        counted = [index for index in chosen if index != self.classes.ignore_index]
-        if not counted:
-            named = names[self.classes.ignore_index]
-            raise ValueError(f"the class {named!r} is the ignored one (ignore_index); name another, or leave it out")
-        return counted
+        return list(range(1, len(names))) if target is None else [names.index(target)]
 
 
 def one_hot(mask: Tensor, indices: Sequence[int]) -> Tensor:
