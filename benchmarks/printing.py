@@ -3,15 +3,8 @@
 python benchmarks/printing.py
 """
 
-import platform
 from collections.abc import Iterable, Sequence
-from datetime import date
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
-
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-"""Instructions of a CPU on which the speed of a network depends."""
 
 PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "albumentations", "numpy")
 
@@ -37,18 +30,13 @@ def machine() -> str:
     """Processor with its instructions, threads, versions, commit and date, as a line below a table."""
     import torch
 
-    from segmentation.evaluation.report.identity import commit
-    from segmentation.evaluation.report.identity import machine as hardware
+    from segmentation.evaluation.provenance import provenance
     from segmentation.model.precision import default_precision
 
-    try:
-        known = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:  # not Linux
-        known = []
-    flags = " ".join(flag for flag in FLAGS if flag in known) or "instructions unknown"
-    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
+    facts = provenance(*PACKAGES)
     precision = default_precision("cuda" if torch.cuda.is_available() else "cpu")
-    return f"{hardware()}; {flags}; {versions}; fit chooses {precision}; {commit() or 'no commit'}; {date.today()}"
+    shown = [facts[name] for name in ("machine", "CPU flags", "versions", "program")]
+    return "; ".join([*shown, f"fit chooses {precision}", facts["when"].split(" ")[0]])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """``benchmark``: size, speed, memory and scores of a network in every way that it can be run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from segmentation.commands.out import check_folder
 from segmentation.errors import InputError, nearest
 from segmentation.evaluation.image_scores import score_prediction
 from segmentation.evaluation.measured import PICTURE, RESULT, TABLE, Latency, Measured, told, write
-from segmentation.evaluation.report.identity import commit, machine
+from segmentation.evaluation.provenance import provenance
 from segmentation.evaluation.report.summary import main_score, notes
 from segmentation.evaluation.scored import Scored, predictions, scored_of, seen_samples
 from segmentation.evaluation.scoring import pool
@@ -36,9 +34,6 @@ try:
     from segmentation.deployment.variants import ONNX_WAYS, TORCH_WAYS, Variant, pixels, run, ways_of
 except ModuleNotFoundError as error:
     raise InputError(f"benchmark needs onnx and onnxruntime ({error}): pip install -e '.[deploy]'") from error
-
-FAST = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "bf16")
-"""Flags of a processor that decide which number formats are fast on it."""
 
 
 def benchmark(
@@ -104,7 +99,10 @@ def benchmark(
                     scores=_scores(replace(scored, predictor=predictor)),
                 )
             )
-        facts = {"scored": ", ".join([f"{len(scored.ids)} samples, val", *notes([scored])])} | _facts(threads, rounds)
+        facts = {"scored": ", ".join([f"{len(scored.ids)} samples, val", *notes([scored])])} | {
+            "timed": f"{rounds} rounds in turns, {threads} threads each",
+            **provenance("torch", "onnxruntime", "openvino"),
+        }
         # Dice hardly sees the gaps that a smaller network leaves in membranes
         drawn = "v_rand" if "em" in scored.module.score_kinds else main_score(scored.module)
         try:
@@ -211,31 +209,6 @@ def _cost(path: Path, size: int) -> Cost:
 
 def _scores(scored: Scored) -> dict[str, float]:
     return pool([score_prediction(one) for one in predictions([scored])], scored.module.classes)
-
-
-def _facts(threads: int, rounds: int) -> dict[str, str]:
-    """What a reader must know to get the same numbers again."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return {
-        "timed": f"{rounds} rounds in turns, {threads} threads each",
-        "when": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
-        "machine": machine(),
-        "CPU flags": ", ".join(flag for flag in FAST if flag in flags) or "unknown",
-        "program": ", ".join(filter(None, (f"segmentation {version('segmentation')}", commit()))),
-        "versions": ", ".join(_versions("torch", "onnxruntime", "openvino")),
-    }
-
-
-def _versions(*packages: str) -> Iterator[str]:
-    for package in packages:
-        try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:
-            yield f"no {package}"
 
 
 def _table(cells: Sequence[Sequence[str]]) -> Table:

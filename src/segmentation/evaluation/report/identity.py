@@ -1,12 +1,8 @@
 """Whose scores these are: the data, the checkpoint, its config, the machine and the versions."""
 
 import hashlib
-import platform
-import shutil
-import subprocess
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import torch
 import yaml
 
 from segmentation.callbacks.runs import SPLIT, config_beside, run_of
+from segmentation.evaluation.provenance import provenance
 from segmentation.evaluation.scored import Scored
 
 ESSENTIAL = (
@@ -46,12 +43,9 @@ def identity(scored: Sequence[Scored], command: str) -> dict[str, Facts]:
         | {"decision": _decisions(scored)},
         "Training": _training(first),
         "Made": {
-            "when": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
             "command": command,
-            "program": ", ".join(filter(None, (f"segmentation {version('segmentation')}", commit()))),
-            "versions": _versions(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "machine": machine(),
+            **provenance("torch", "lightning", "segmentation-models-pytorch", "numpy", "scikit-image"),
         },
     }
 
@@ -66,35 +60,6 @@ def sha256(path: Path) -> str:
     """Of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def machine() -> str:
-    """Processor, cores this process may use, graphics card, system."""
-    cpu = platform.processor() or platform.machine()
-    try:  # Linux alone knows its name there
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    cards = ", ".join(gpus) or "no GPU"
-    return f"{cpu}, {torch.get_num_threads()} threads; {cards}; {platform.system()} {platform.release()}"
-
-
-def commit() -> str:
-    """The commit of this program's checkout, ``-dirty`` when files were changed since; empty when it is installed."""
-    git, here = shutil.which("git"), Path(__file__)
-    if git is None:
-        return ""
-
-    def asked(*args: str) -> str:
-        answer = subprocess.run([git, "-C", str(here.parent), *args], capture_output=True, text=True, check=False)
-        return answer.stdout.strip() if answer.returncode == 0 else ""
-
-    # an installed copy may lie within a checkout of something else
-    if not asked("ls-files", "--error-unmatch", here.name):
-        return ""
-    return f"commit {found}" if (found := asked("describe", "--always", "--dirty", "--exclude=*")) else ""
 
 
 def _data(scored: Sequence[Scored]) -> Facts:
@@ -162,11 +127,6 @@ def _training(one: Scored) -> Facts:
 def _content(config: Path) -> dict[str, Any]:
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
-
-
-def _versions() -> str:
-    names = ("torch", "lightning", "segmentation-models-pytorch", "numpy", "scikit-image")
-    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
 
 
 def _written(path: Path) -> str:
