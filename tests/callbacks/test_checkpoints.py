@@ -201,6 +201,15 @@ def test_a_run_that_was_moved_keeps_its_best(tiny_fit: Callable[..., Path], run:
     assert json.loads(Path("alone/scores.json").read_text())["epoch"] == 3
 
 
+def test_a_resumed_run_removes_what_a_kill_left_unwritten(
+    tiny_fit: Callable[..., Path], run: Callable[..., int]
+) -> None:
+    folder = tiny_fit("--trainer.max_epochs", 1) / "checkpoints"
+    (folder / ".0123.tmp").write_bytes(b"half a checkpoint")
+    assert run("fit", "--ckpt_path", folder / "last.ckpt", "--trainer.max_epochs", 2) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
 def test_checkpoints_of_the_user_are_written_too(tiny_fit: Callable[..., Path]) -> None:
     users = ("--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.save_top_k", -1)
     folder = tiny_fit(*users)

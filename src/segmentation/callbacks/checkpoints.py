@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmentation.callbacks.interrupt import StopRequest
-from segmentation.data.replacing import replaced
+from segmentation.data.replacing import UNFINISHED, replaced
 from segmentation.errors import InputError
 from segmentation.metrics.direction import lower_is_better
 
@@ -91,8 +91,11 @@ class Checkpoints(ModelCheckpoint):
             super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": scores})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for SIGTERM and Ctrl-C."""
+        """Listen for SIGTERM and Ctrl-C; remove what an earlier process of the run could not write to its end."""
         super().on_train_start(trainer, pl_module)
+        if trainer.is_global_zero and self.dirpath is not None:
+            for unfinished in Path(self.dirpath).glob(UNFINISHED):
+                unfinished.unlink()
         self._step = trainer.global_step
         self._stop.listen()
         self._stop.number = signal.SIGTERM if trainer.received_sigterm else None  # while the sanity check ran

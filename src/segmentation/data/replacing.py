@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+UNFINISHED = ".*.tmp"
+"""Names of what a kill left of files that were being written."""
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
