@@ -2,7 +2,7 @@
 
 One fit through the command line, whose every action is timed (Lightning's profiler).
 
-    python benchmarks/fit_parts.py --config configs/isbi.yaml --epochs 12
+    python benchmarks/fit_parts.py --config configs/isbi_resnet18.yaml --epochs 12
 """
 
 import argparse
@@ -94,7 +94,7 @@ def parts(line: Timeline, sweeps: list[Span]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=str(Path(__file__).parents[1] / "configs" / "isbi.yaml"))
+    parser.add_argument("--config", default=str(Path(__file__).parents[1] / "configs" / "isbi_resnet18.yaml"))
     parser.add_argument("--epochs", type=int, default=12, help="a multiple of the epochs from validation to validation")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="further arguments of fit, to the end")
     options = parser.parse_args()

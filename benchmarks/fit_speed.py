@@ -2,7 +2,7 @@
 
 The same network is trained on crops of the same size, in turns within one process:
 
-- fit: ``python -m segmentation fit --config configs/isbi.yaml`` without validation: loader, augmentation, metrics, logging,
+- fit: ``python -m segmentation fit --config configs/isbi_resnet18.yaml`` without validation: loader, augmentation, metrics, logging,
   turns of epochs, and as many checkpoints as the config writes;
 - synthetic: a loop of a dozen lines on one batch that is there already, with the precision, memory format, loss, optimizer and
   moving average of fit: the ceiling;
@@ -45,7 +45,7 @@ def of_fit(options: argparse.Namespace) -> list[str]:
     isbi = ["--data.source.root", str(options.root)]
     drawn = ["--data.source", "SyntheticSource", "--data.source.slices", "30", "--data.source.size", str(options.slice)]
     return [
-        *("--config", str(ROOT / "configs" / "isbi.yaml"), *(isbi if options.root.is_dir() else drawn)),
+        *("--config", str(ROOT / "configs" / "isbi_resnet18.yaml"), *(isbi if options.root.is_dir() else drawn)),
         *("--data.crop", str(options.size), "--data.batch_size", str(options.batch_size)),
         *("--data.samples_per_epoch", str(options.epoch_steps * options.batch_size)),
         *("--model.encoder", options.encoder),
@@ -62,7 +62,7 @@ def through_the_command_line(options: argparse.Namespace) -> float:
                 *(*of_fit(options), "--trainer.default_root_dir", folder, "--trainer.max_steps", str(steps)),
                 *("--trainer.max_epochs", str(-(-steps // options.epoch_steps))),
                 *("--trainer.limit_val_batches", "0", "--trainer.num_sanity_val_steps", "0"),
-                # best.ckpt and last.ckpt in six epochs of configs/isbi.yaml
+                # best.ckpt and last.ckpt in six epochs of configs/isbi_resnet18.yaml
                 *("--checkpoint.every_n_steps", str(3 * options.epoch_steps)),
             ]
         )

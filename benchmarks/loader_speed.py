@@ -1,6 +1,6 @@
 """The loader alone: crops a second on one core, what each transform costs, and how fast workers start.
 
-python benchmarks/loader_speed.py --config configs/isbi.yaml --draws 100
+python benchmarks/loader_speed.py --config configs/isbi_resnet18.yaml --draws 100
 """
 
 import argparse
@@ -79,7 +79,7 @@ def starts(data: SegmentationDataModule, method: str, batches: int) -> tuple[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "isbi.yaml")
+    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "isbi_resnet18.yaml")
     parser.add_argument("--drawn", type=int, help="side of drawn slices, instead of the data of the config")
     parser.add_argument("--presets", nargs="+", default=["em", "em_strong", "natural"])
     parser.add_argument("--draws", type=int, default=100, help="in a round")

@@ -84,7 +84,7 @@ def run(arguments: list[str], folder: str) -> tuple[float, str]:
 
 def first_step(options: argparse.Namespace, folder: str) -> list[str]:
     """Arguments of a fit that ends after its first step."""
-    config, root = str(HERE.parent / "configs" / "isbi.yaml"), options.root.absolute()
+    config, root = str(HERE.parent / "configs" / "isbi_resnet18.yaml"), options.root.absolute()
     isbi = ("--data.source.root", str(root))
     drawn = ("--data.source", "SyntheticSource", "--data.source.slices", "10", "--data.source.size", "128")
     callback = json.dumps([{"class_path": "startup.FirstStep", "init_args": {"path": f"{folder}/marks.json"}}])

@@ -2,7 +2,7 @@
 
 Several runs of one label (folds, seeds) are lines of one colour. A run that was resumed counts the time of all its parts.
 
-    python benchmarks/time_to_quality.py isbi.yaml=runs/isbi/TIME tutorial=runs/tutorial_unet/TIME --out quality.png
+    python benchmarks/time_to_quality.py isbi_resnet18.yaml=runs/isbi_resnet18/TIME tutorial=runs/tutorial_unet/TIME --out quality.png
 """
 
 import argparse

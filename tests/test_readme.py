@@ -40,8 +40,7 @@ def test_isbi_in_three_commands(run: Run, shared_data: Path, quick) -> None:
     small = [*quick, "--data.folds", "5", "--data.fold", "4", "--data.samples_per_epoch", "4"]
     # a network that has learned nothing draws boundaries everywhere, and closing their gaps takes a second a slice
     small += ["--trainer.check_val_every_n_epoch", "1", "--model.agglomeration", "null"]
-    narrow = "{decoder_channels: [8, 8, 8, 8, 8]}"
-    small += ["--model.encoder", "tu-test_resnet.r160_in1k", "--model.network_options", narrow]
+    small += ["--model.network_options", "{width: 4}"]
     type_all(commands("ISBI 2012 membranes in three commands"), run, tuple(small))
     import tifffile
 
