@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.data.checking.detect import describe, source_of
@@ -177,20 +178,35 @@ def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data
         assert "data.source" in str(error.value) and "give as root the folder" in str(error.value)
 
 
-def test_painted_masks_of_voc_are_read_by_their_label_map(tmp_path: Path) -> None:
-    """As CVAT writes them."""
+def painted_voc(root: Path) -> NDArray[np.uint8]:
+    """Two images with masks of the three COLORS, as RGB; gives the pixels of a mask."""
     painted = COLORS[np.random.default_rng(0).integers(0, 3, (20, 24))]
     for folder, pixels in (("JPEGImages", painted[..., ::-1]), ("SegmentationClass", painted)):
-        (tmp_path / folder).mkdir()
+        (root / folder).mkdir()
         for name in ("a", "b"):
             suffix = "jpg" if folder == "JPEGImages" else "png"
-            Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / folder / f"{name}.{suffix}")
+            Image.fromarray(np.ascontiguousarray(pixels)).save(root / folder / f"{name}.{suffix}")
+    return painted
+
+
+def test_painted_masks_of_voc_are_read_by_their_label_map(tmp_path: Path) -> None:
+    """As CVAT writes them."""
+    painted = painted_voc(tmp_path)
     lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "road:128,64,128::", "car:64,0,128::"]
     (tmp_path / "labelmap.txt").write_text("\n".join(lines))
     found = describe(tmp_path)
     assert (found.layout.source, found.arguments["classes"]) == ("VOCSource", "labelmap.txt")
     assert found.source.classes.names == ("background", "road", "car")
     np.testing.assert_array_equal(COLORS[found.source.read_mask(found.source.samples()[0])], painted)
+
+
+def test_painted_masks_of_voc_without_a_label_map_have_a_class_for_each_colour(tmp_path: Path) -> None:
+    painted = painted_voc(tmp_path)
+    found = describe(tmp_path)
+    colors = found.arguments["mask_values"]
+    assert found.layout.source == "VOCSource" and list(colors) == found.arguments["classes"]
+    mask = found.source.read_mask(found.source.samples()[0])
+    np.testing.assert_array_equal(np.array(list(colors.values()))[mask], painted)
 
 
 def outlined(root: Path, form: str, second: list[int]) -> Path:

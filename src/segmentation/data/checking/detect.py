@@ -72,23 +72,21 @@ def describe(root: Path) -> Detected:
     arguments: dict[str, Any] = {"root": str(folder), **layout.arguments}
     table = None if layout.table is None else read_class_table(layout.table)
     reasons: dict[str, str] = {name: layout.seen for name in ("images", "masks", "annotations") if name in arguments}
-    if (
-        layout.source == "VOCSource"
-        and table is not None
-        and layout.table is not None
-        and _is_own(layout.table, folder)
-    ):
-        painted = (
-            table.decodes and peek([part for sample in _samples(known(**arguments)) for part in sample.masks]).colored
-        )
-        arguments["classes"] = layout.table.name if painted else list(table.names)
-        reasons["classes"] = f"the {'colours' if painted else 'names'} in {layout.table.name}"
+    meant = "mask_values" in accepted
+    if layout.source == "VOCSource":
+        painted = peek([part for sample in _samples(known(**arguments)) for part in sample.masks]).colored
+        own = table if layout.table is not None and _is_own(layout.table, folder) else None
+        meant = painted and own is None  # else the masks hold class indices, or the colours of the table
+        if own is not None and layout.table is not None:
+            decoded = own.decodes and painted
+            arguments["classes"] = layout.table.name if decoded else list(own.names)
+            reasons["classes"] = f"the {'colours' if decoded else 'names'} in {layout.table.name}"
     source = known(**arguments)
     samples = _samples(source)
     if "in_channels" in accepted:
         channels, why = _channels(samples)
         arguments["in_channels"], reasons["in_channels"] = channels, why
-    read = _meaning(samples, arguments, table) if "mask_values" in accepted else None
+    read = _meaning(samples, arguments, table) if meant else None
     if read is not None:
         arguments |= read.arguments
         reasons |= read.reasons

@@ -22,6 +22,7 @@ class VOCSource(FolderSource):
         root: Folder that holds ``JPEGImages``, for PASCAL's own archive ``VOCdevkit/VOC2012``.
         classes: Names in the order of the class indices, or a file below ``root`` that names them; by default
             PASCAL's 21.
+        mask_values: As in FolderSource, for masks that are no palette PNGs.
         colors: RGB in 0..255 for each class; by default the palette of PASCAL VOC.
         ignore_index: Class index of the pixels that do not count.
     """
@@ -30,6 +31,7 @@ class VOCSource(FolderSource):
         self,
         root: str | Path = "data/VOCdevkit/VOC2012",
         classes: list[str] | str | None = None,
+        mask_values: dict[int, int] | dict[str, list[int] | list[list[int]]] | str | None = None,
         colors: list[list[int]] | None = None,
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
@@ -42,6 +44,7 @@ class VOCSource(FolderSource):
             "SegmentationClass",
             unlabelled=True,
             lists=lists if there else None,
+            mask_values=mask_values,
             colors=colors,
             ignore_index=ignore_index,
         )
