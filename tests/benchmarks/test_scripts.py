@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,26 @@ def test_gpu(script: Script) -> None:
 def test_large_image(script: Script) -> None:
     script("large_image", "--untrained", "untrained.ckpt", "--encoder", TINY)  # as the script does in a process more
     assert "predict of 600x600: peak" in script("large_image", "--size", 600, "--ckpt_path", "untrained.ckpt")
+
+
+def test_nested_scores(
+    script: Script, run: Callable[..., int], synthetic: tuple[object, ...], quick: tuple[object, ...]
+) -> None:
+    for fold in range(2):
+        where = ("--data.folds", 2, "--data.fold", fold, "--run_folder", f"folds/fold{fold}")
+        assert run("fit", *synthetic, *quick, "--model.scores", "[region, em]", *where) == 0
+    row = cells(script("nested_scores", "folds"))["folds, weight 0"]
+    assert 0 <= float(row[0].split()[0]) <= 1
+    assert row[2].count("0 at 0.") + row[2].count("0 at 1.0") == 2
+
+
+def test_what_a_fold_scores_is_chosen_on_the_others(script: Script) -> None:
+    """Two folds of one slice; V_Rand of two weights at two thresholds, V_Info half of it."""
+    nested = importlib.import_module("nested_scores").nested
+    rand = [np.array([[[0.1, 0.9]], [[0.2, 0.3]]]), np.array([[[0.6, 0.5]], [[0.8, 0.7]]])]
+    slices, chosen = nested([np.stack([one, one / 2], axis=-1) for one in rand])
+    assert chosen == [(1, 0), (0, 1)]
+    np.testing.assert_allclose(slices, [[0.2, 0.1], [0.5, 0.25]])
 
 
 def test_every_script_is_run_by_a_test() -> None:
