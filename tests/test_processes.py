@@ -1,6 +1,7 @@
 """Two processes give the scores of one."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -55,6 +56,26 @@ def test_a_stop_of_one_process_ends_both_after_the_same_step(synthetic, quick) -
         torch.load("stopped/checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
     )  # they ask each other then
     assert ended.stderr.count("what was learned is in stopped/checkpoints/last.ckpt") == 1
+
+
+def test_an_error_of_the_first_process_ends_the_others(synthetic, quick) -> None:
+    """They would wait for it, each with its GPU."""
+    Path("full.py").write_text(
+        "import os\nfrom pathlib import Path\nfrom lightning import Callback\n"
+        "from segmentation.errors import InputError\n\nclass Full(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *_):\n"
+        "        Path(f'rank{trainer.global_rank}').write_text(str(os.getpid()))\n"
+        "        if trainer.global_step == 2 and trainer.is_global_zero:\n"
+        "            raise InputError('the disk is full')\n"
+    )
+    two_processes = ("--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    training = ("--data.samples_per_epoch", 40, "--trainer.callbacks+", "full.Full")
+    command = [sys.executable, "-m", "segmentation", "fit", *map(str, (*synthetic, *quick, *two_processes, *training))]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "error: the disk is full" in ended.stderr and "Traceback" not in ended.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("rank1").read_text()), 0)
 
 
 def test_two_processes_train_one_run(run: Callable[..., int], synthetic, quick) -> None:

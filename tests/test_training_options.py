@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning import Callback
 
 from segmentation import cli
@@ -97,3 +98,33 @@ def test_sizes_that_were_given_count_in_every_validation(run: Callable[..., int]
     with Path("run/metrics.csv").open() as file:
         seen = [float(row["val/recall/square"]) for row in csv.DictReader(file) if row["val/iou"]]
     assert seen == [0, 0]  # which is smaller than that
+
+
+def test_one_device_trains_unless_more_are_asked_for(trained: Path) -> None:
+    """Lightning's own default is every GPU, with which a batch would be as many times as large."""
+    assert yaml.safe_load((trained / "config.yaml").read_text())["trainer"]["devices"] == 1
+
+
+def test_gradients_of_a_fused_optimizer_that_cannot_be_clipped_are_refused(
+    run: Callable[..., int], synthetic, quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fused = ("--model.optimizer_options", "{fused: true}", "--trainer.gradient_clip_val", 1)
+    assert run("fit", *synthetic, *quick, *fused, "--trainer.precision", "bf16-mixed") == 1
+    assert "trainer.gradient_clip_val clips no gradients of a fused optimizer" in capsys.readouterr().err
+
+
+class Full(Callback):
+    """As a GPU whose memory does not hold the batch."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more lines")
+
+
+def test_a_full_gpu_is_told_with_what_needs_less(
+    run: Callable[..., int], synthetic, quick, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "WarnOneClass", Full)
+    assert run("fit", *synthetic, *quick) == 1
+    message = capsys.readouterr().err
+    assert "error: the memory of the GPU is full: give a smaller data.batch_size" in message
+    assert "Tried to allocate 2.00 GiB" in message and "more lines" not in message

@@ -98,9 +98,14 @@ class SegmentationCLI(LightningCLI):
                 SegmentationDataModule,
                 save_config_callback=runs.RunFolder,
                 seed_everything_default=0,
-                # Lightning's own are 1000 epochs, a table of layers of which a user needs one line, and two batches that
-                # say no more than one
-                trainer_defaults={"max_epochs": 50, "enable_model_summary": False, "num_sanity_val_steps": 1},
+                # Lightning's own are 1000 epochs, a table of layers of which a user needs one line, two batches that say
+                # no more than one, and all GPUs, with which the batches of a config would be several times as large
+                trainer_defaults={
+                    "max_epochs": 50,
+                    "enable_model_summary": False,
+                    "num_sanity_val_steps": 1,
+                    "devices": 1,
+                },
                 args=args,
                 parser_class=_Parser,
                 parser_kwargs={"allow_abbrev": False},
@@ -314,6 +319,20 @@ class SegmentationCLI(LightningCLI):
             rank_zero_info(messages.stopped(self.command, self.folder))
         except MisconfigurationException as error:
             raise InputError(str(error).splitlines()[0]) from error
+        except torch.OutOfMemoryError as error:
+            self._end_other_processes()
+            raise InputError(messages.out_of_memory(subcommand, error)) from error
+        except BaseException:
+            self._end_other_processes()
+            raise
+
+    def _end_other_processes(self) -> None:
+        """Those of this training on this machine would wait for this one on their GPUs."""
+        children = getattr(self.trainer.strategy.launcher, "procs", [])
+        for child in children:
+            child.kill()
+            child.wait()
+        children.clear()  # else Lightning kills this process, before it has said why
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         quiet = {} if subcommand == "fit" else {"verbose": False}  # ScoreTable shows the scores

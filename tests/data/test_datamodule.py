@@ -481,3 +481,14 @@ def test_groups_are_kept_together_in_a_split_file_too(source_of: SourceOf, tmp_p
     assert "the group 's' is in train and in val" in told
     apart = data_of(source_of(arrays(0, 1, 2)), group=".+", **options)
     assert [sample.group for sample in apart.samples(apart.split["val"])] == ["s2"]
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True)])
+def test_a_training_on_the_cpu_takes_no_memory_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, pinned: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = data_of(SyntheticSource(slices=6, size=64))
+    data.trainer = Trainer(accelerator="cpu", logger=False)
+    monkeypatch.setattr(type(data.trainer.strategy), "root_device", torch.device(device))
+    assert data.train_dataloader().pin_memory == data.val_dataloader().pin_memory == pinned

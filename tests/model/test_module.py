@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from segmentation.inference.intensity import Intensity
 from segmentation.metrics.scores import Scores
@@ -111,6 +112,25 @@ def test_a_constant_channel_is_divided_by_1(mean: float, std: float, divisor: fl
     module.setup("fit")
     assert (module.mean.item(), module.std.item()) == pytest.approx((mean, divisor), rel=1e-6, abs=0)
     assert torch.isfinite(module(torch.full((1, 1, 8, 8), 7, dtype=torch.uint8))).all()
+
+
+def test_several_gpus_are_set_up_while_the_weights_are_still_on_the_cpu() -> None:
+    """Lightning says the device of a process before it moves the weights there."""
+
+    class Several(DDPStrategy):
+        root_device = torch.device("meta")  # stands for a GPU
+
+        def broadcast(self, obj: Any, src: int = 0) -> Any:
+            return obj
+
+    module = module_of(network="PSPNet", encoder="resnet18").train()
+    data = SimpleNamespace(source=SimpleNamespace(context=0), trained_on=dict)
+    module.intensity = Intensity("uint8")
+    module._trainer = SimpleNamespace(strategy=Several(), datamodule=data, precision="32-true")
+    module._device = module._trainer.strategy.root_device
+    module.setup("fit")
+    frozen = {name.split(".")[3] for name, weight in module.named_parameters() if not weight.requires_grad}
+    assert frozen == {"layer3", "layer4"}  # which its decoder does not ask for
 
 
 @pytest.mark.parametrize(("now", "expected"), [(None, "32-true"), ("bf16-mixed", "bf16-mixed")])

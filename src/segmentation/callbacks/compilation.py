@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from segmentation.model.module import SegmentationModule
+from segmentation.model.networks.unused import gradients
 
 Logits = Tensor | list[Tensor]
 
@@ -81,15 +82,11 @@ class _Compiled:
 
 
 def _try(trainer: Trainer, module: SegmentationModule, image: Tensor) -> None:
-    """Forwards and backwards, which is compiled by itself and may fail alone; gradients and statistics stay."""
-    before = [buffer.clone() for buffer in module.network.buffers()]
-    try:
+    """Forwards and backwards, which is compiled by itself and may fail alone."""
+
+    def answer() -> Logits:
         with trainer.precision_plugin.train_step_context():
-            logits = module(image)
-        outputs = logits if isinstance(logits, list) else [logits]
-        weights = [weight for weight in module.network.parameters() if weight.requires_grad]
-        summed = torch.stack([output.float().sum() for output in outputs]).sum()
-        torch.autograd.grad(summed, weights, allow_unused=True)
-    finally:
-        for buffer, value in zip(module.network.buffers(), before, strict=True):
-            buffer.copy_(value)
+            logits: Logits = module(image)
+            return logits
+
+    gradients(module.network, answer)

@@ -53,6 +53,21 @@ def finished(folder: Path, checkpoints: Checkpoints, counts: bool) -> str:
     )
 
 
+def out_of_memory(command: str, error: Exception) -> str:
+    """What helps when a GPU's memory is full.
+
+    Args:
+        command: fit, validate or test.
+        error: Of torch.
+    """
+    smaller = (
+        "give a smaller data.batch_size, with trainer.accumulate_grad_batches for the same effect, or a smaller data.crop"
+        if command == "fit"
+        else "give a smaller model.tile"
+    )
+    return f"the memory of the GPU is full: {smaller} ({str(error).splitlines()[0]})"
+
+
 def stopped(command: str, folder: Path) -> str:
     """What a command that was stopped leaves.
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -11,9 +11,9 @@ import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from segmentation.callbacks.runs import CONFIG, OUT_ELSEWHERE, SCORES, make_folder, new_folder, stored_scores
+from segmentation.callbacks.runs import OUT_ELSEWHERE, SCORES, make_folder, new_folder, stored_scores
 from segmentation.commands.fit_arguments import FitArguments
-from segmentation.commands.fold_states import LAST, State, state_of, states_of
+from segmentation.commands.fold_states import going_on, state_of, states_of
 from segmentation.commands.processes import Program, run_all
 from segmentation.errors import InputError
 from segmentation.evaluation import tracking
@@ -95,7 +95,7 @@ def _go_on(fit: list[str], asked: FitArguments, out: Path, count: int, gpus: lis
     print(f"{count} folds in {out}: " + ", ".join(f"{folder.name} {states[folder]}" for folder in folders))
     todo = [folder for folder in folders if states[folder] != "finished"]
     try:
-        _train(fit, todo, states, count, gpus)
+        _train(fit, todo, count, gpus)
     except SystemExit as stop:
         print(f"Stopped. The same command goes on: {command}", file=sys.stderr)
         return int(stop.code or 0)
@@ -149,9 +149,7 @@ def _devices(text: str | None) -> list[str | None]:
     return names
 
 
-def _train(
-    fit: list[str], folders: Sequence[Path], states: Mapping[Path, State], count: int, devices: list[str | None]
-) -> None:
+def _train(fit: list[str], folders: Sequence[Path], count: int, devices: list[str | None]) -> None:
     """Train folds to their end.
 
     Raises:
@@ -162,11 +160,7 @@ def _train(
     for folder in folders:
         fold = folder.name.removeprefix("fold")
         command = [*FIT, *fit, "--data.folds", str(count), "--data.fold", fold, "--run_folder", str(folder)]
-        if states[folder] == "begun":
-            command += ["--ckpt_path", str(folder / LAST)]
-        elif (folder / CONFIG).is_file() and not list(folder.rglob("*.ckpt")):
-            shutil.rmtree(folder)  # stopped before its first checkpoint
-        programs.append(Program(folder.name, command, folder.with_suffix(".log")))
+        programs.append(Program(folder.name, [*command, *going_on(folder)], folder.with_suffix(".log")))
     statuses = run_all(programs, devices)
     failed = [
         f"{program.name} {'failed' if status else 'ended before a validation'}; its output is in {program.log}"

@@ -1,5 +1,6 @@
-"""What there is of each fold of a cross-validation: finished, begun, or new."""
+"""What there is of each fold of a cross-validation: finished, begun, or new; how a run of any such command goes on."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,15 @@ def state_of(folder: Path) -> State:
     if stored_scores(folder) is not None and (folder / BEST).is_file():
         return "finished"
     return "begun" if (folder / LAST).is_file() else "new"
+
+
+def going_on(run: Path) -> list[str]:
+    """Arguments with which ``fit`` goes on in a run folder; what was stopped before its first last.ckpt is removed."""
+    if (run / LAST).is_file():
+        return ["--ckpt_path", str(run / LAST)]
+    if (run / CONFIG).is_file():
+        shutil.rmtree(run)
+    return []
 
 
 def _split(asked: FitArguments, count: int, fold: int) -> Split:

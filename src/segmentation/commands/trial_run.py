@@ -1,7 +1,6 @@
 """One trial of a search: a ``fit`` in a process of its own, stopped early where it is hopeless."""
 
 import csv
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from optuna.trial import Trial
 
 from segmentation.callbacks.runs import stored_scores
 from segmentation.commands.crossval import FIT
-from segmentation.commands.fold_states import LAST
+from segmentation.commands.fold_states import going_on
 from segmentation.commands.processes import Program, run_all
 from segmentation.errors import InputError
 
@@ -31,11 +30,7 @@ def train(trial: Trial, run: Path, fit: Sequence[str], monitor: str) -> float | 
         SystemExit: When a signal stopped it.
     """
     log = run.with_suffix(".log")
-    command = [*FIT, *fit, "--config", str(run.with_suffix(".yaml")), "--run_folder", str(run)]
-    if (run / LAST).is_file():
-        command += ["--ckpt_path", str(run / LAST)]
-    elif run.exists():
-        shutil.rmtree(run)  # stopped before its first checkpoint
+    command = [*FIT, *fit, "--config", str(run.with_suffix(".yaml")), "--run_folder", str(run), *going_on(run)]
     watch = _Watch(trial, run / "metrics.csv", monitor)
     [status] = run_all([Program(run.name, command, log, watch)], [None])
     scores = stored_scores(run)

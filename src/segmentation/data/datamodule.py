@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
@@ -290,6 +291,7 @@ class SegmentationDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=len(sampler) >= self.batch_size,
+            pin_memory=self._goes_to_gpu(),
         )
 
     def training_draws(self) -> TrainingDraws:
@@ -335,7 +337,12 @@ class SegmentationDataModule(LightningDataModule):
         batches = SizeBatches(self._sizes(samples), self.eval_batch_size, rank, world)
         in_memory = all(sample.id in reader.kept for sample in samples)
         whole = WholeImages(reader, samples, self.maps)
-        return Loader(whole, 0 if in_memory else self.workers, self.seed, batch_sampler=batches)
+        workers = 0 if in_memory else self.workers
+        return Loader(whole, workers, self.seed, batch_sampler=batches, pin_memory=self._goes_to_gpu())
+
+    def _goes_to_gpu(self) -> bool:
+        """Pinned memory takes some of a GPU, which a training on the CPU leaves to others."""
+        return torch.cuda.is_available() if self.trainer is None else self.trainer.strategy.root_device.type == "cuda"
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Masks as int64; they travel as bytes, for int64 is several times an image."""

@@ -29,7 +29,6 @@ class Loader(DataLoader[Item]):
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
             collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
             # of its own: else starting workers draws from the global generator and shifts dropout
             generator=torch.Generator().manual_seed(seed),
             **options,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning import Callback, LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -254,8 +255,7 @@ class SegmentationModule(LightningModule):
         if self.hparams["class_weights"] == "auto":
             self.loss.weigh(balanced_weights(self.trainer.strategy.broadcast(data.class_pixels())))
         if isinstance(self.trainer.strategy, DDPStrategy):
-            image = torch.zeros(2, self.hparams["in_channels"], 1, 1, device=self.device)
-            for parameter in unused_parameters(self.network, image):
+            for parameter in unused_parameters(self.network, self.hparams["in_channels"]):
                 parameter.requires_grad_(False)
         self.context = data.source.context
         self.trained_on = self.trained_on | data.trained_on()
@@ -334,14 +334,19 @@ class SegmentationModule(LightningModule):
         """Optimizer and schedule by name."""
         settings = self.hparams
         lr, decay = settings["lr"], settings["layer_decay"]
+        options, clips = settings["optimizer_options"] or {}, bool(self.trainer.gradient_clip_val)
+        if clips and options.get("fused") and isinstance(self.trainer.precision_plugin, MixedPrecision):
+            raise InputError(
+                "trainer.gradient_clip_val clips no gradients of a fused optimizer in mixed precision; leave fused out of "
+                "model.optimizer_options, or gradient_clip_val"
+            )
         optimizer = build_optimizer(
             settings["optimizer"],
             self.parameters() if decay is None else self._rates_by_layer(lr, decay),
             lr,
             settings["weight_decay"],
-            settings["optimizer_options"] or {},
-            # Lightning clips no gradients of a fused optimizer
-            fused=self.device.type == "cuda" and not self.trainer.gradient_clip_val,
+            options,
+            fused=self.device.type == "cuda" and not clips,
         )
         schedule = build_schedule(
             settings["schedule"],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from segmentation.errors import InputError
 from segmentation.inference.classes import Classes
@@ -146,6 +147,20 @@ def test_the_ignored_value_is_the_one_that_the_classes_name(cost, name, classes,
     renamed = Classes(classes.names, ignore_index=ignore_index)
     expected = cost(Loss({name: 1}, classes), logits, mask)
     assert cost(Loss({name: 1}, renamed), logits, torch.where(mask == 255, ignore_index, mask)) == expected
+
+
+class NoIndices(TorchDispatchMode):
+    """Refuses indices, which torch makes on the CPU of a list: a GPU is waited for until they are copied."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket is not torch.ops.aten.index
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(("name", "classes"), [case for case in CASES if case.values[0] not in ("lovasz", "ohem")])
+def test_no_loss_chooses_planes_by_a_list(value_and_gradient, name, classes):
+    with NoIndices():
+        value_and_gradient(Loss({name: 1}, classes), *example(classes))
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.maps import signed_distances
-from segmentation.model.losses.term import Term, checked
+from segmentation.model.losses.term import Term, checked, planes_of
 
 
 class Boundary(Term):
@@ -26,7 +26,7 @@ class Boundary(Term):
 
     def __init__(self, classes: Classes, _class_weights: list[float] | None = None, *, reach: float = 32.0) -> None:
         super().__init__(classes)
-        self.chosen = [1] if classes.binary else list(range(len(classes)))
+        self.chosen = range(1, 2) if classes.binary else range(len(classes))
         reach = checked("reach", reach, 1)
         of = partial(signed_distances, indices=self.chosen, ignore_index=classes.ignore_index, reach=reach)
         self.maps = {"boundary": of}
@@ -34,6 +34,6 @@ class Boundary(Term):
     def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """As ``Term``."""
         distances = maps["boundary"]
-        wrong = self.probabilities(logits, mask)[:, self.chosen] - (distances < 0).to(logits.dtype)
+        wrong = planes_of(self.probabilities(logits, mask), self.chosen) - (distances < 0).to(logits.dtype)
         # phi is 0 at ignored pixels
         return (distances * wrong).sum() / (self.counted(mask).sum() * len(self.chosen)).clamp_min(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segmentation.inference.classes import Classes
 from segmentation.model.losses.maps import tubed_skeleton
-from segmentation.model.losses.term import Term, checked, mean_over_present, one_hot
+from segmentation.model.losses.term import Term, checked, mean_over_present, one_hot, planes_of
 
 
 class ClDice(Term):
@@ -39,7 +39,7 @@ class ClDice(Term):
 
     def forward(self, logits: Tensor, mask: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """As ``Term``."""
-        predicted = self.probabilities(logits, mask)[:, self.chosen]
+        predicted = planes_of(self.probabilities(logits, mask), self.chosen)
         truth = one_hot(mask, self.chosen).to(predicted.dtype)
         pixels = (0, 2, 3)
         line, true_line = soft_skeleton(predicted, self.iterations), soft_skeleton(truth, self.iterations)
@@ -80,7 +80,7 @@ class SkeletonRecall(Term):
         """As ``Term``."""
         tubes = one_hot(mask, self.chosen) * maps["skeleton_recall"][:, None]
         pixels = (0, 2, 3)
-        hits = (self.probabilities(logits, mask)[:, self.chosen] * tubes).sum(pixels)
+        hits = (planes_of(self.probabilities(logits, mask), self.chosen) * tubes).sum(pixels)
         sizes = tubes.sum(pixels)
         return mean_over_present(1 - hits / sizes.clamp_min(1), sizes > 0)
 
