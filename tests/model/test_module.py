@@ -8,9 +8,12 @@ import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
+from segmentation.errors import InputError
 from segmentation.inference.intensity import Intensity
 from segmentation.metrics.scores import Scores
+from segmentation.model.losses.loss import Loss
 from segmentation.model.module import SegmentationModule
+from segmentation.model.networks.fusion import FusedEncoder
 
 TINY = "tu-test_resnet.r160_in1k"
 
@@ -19,6 +22,27 @@ def module_of(classes: int = 2, **arguments: Any) -> SegmentationModule:
     torch.manual_seed(0)
     names = [f"class {k}" for k in range(classes)]
     return SegmentationModule({"names": names}, 1, **{"encoder": TINY} | arguments).eval()
+
+
+def test_each_modality_has_an_encoder() -> None:
+    module = SegmentationModule({"names": ["free", "lane"]}, 4, encoder=TINY, modalities=[3, 1])
+    encoder = module.network.network.encoder
+    assert isinstance(encoder, FusedEncoder)
+    assert [one.out_channels[0] for one in encoder.encoders] == encoder.channels == [3, 1]
+
+
+def test_the_encoder_asks_for_the_weights_it_is_given() -> None:
+    with pytest.raises(InputError, match="'imagenette' weights of resnet18 could not be loaded"):
+        module_of(encoder="resnet18", encoder_weights="imagenette")
+
+
+def test_the_loss_has_the_options_it_is_given() -> None:
+    options = {"tversky": {"alpha": 0.1, "beta": 0.9}}
+    module = module_of(loss={"tversky": 1}, loss_options=options)
+    logits, mask = torch.randn(2, 1, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    found = module.loss(logits, mask)
+    assert torch.equal(found, Loss({"tversky": 1}, module.classes, None, options)(logits, mask))
+    assert not torch.isclose(found, Loss({"tversky": 1}, module.classes)(logits, mask))
 
 
 @pytest.mark.parametrize("size", [17.0, 30.0, 80.0])
@@ -69,10 +93,16 @@ def test_each_image_of_a_batch_is_scored_with_maps_of_its_own(monkeypatch: pytes
     assert first != second
 
 
+def trainer_of_30_steps(**options: Any) -> SimpleNamespace:
+    """What a module asks of its trainer: 3 epochs of 10 batches, unless the options say otherwise."""
+    usual = {"limit_train_batches": 1.0, "max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1}
+    return SimpleNamespace(**usual | options, datamodule=SimpleNamespace(batches_per_epoch=lambda: 10))
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
-        ({}, 30),  # 3 epochs of 10 batches
+        ({}, 30),
         ({"accumulate_grad_batches": 4}, 9),  # the last step of an epoch is of 2 batches
         ({"max_steps": 7}, 7),
         ({"max_steps": 70}, 30),
@@ -84,10 +114,19 @@ def test_each_image_of_a_batch_is_scored_with_maps_of_its_own(monkeypatch: pytes
     ],
 )
 def test_a_schedule_is_as_long_as_the_run(options: dict[str, Any], steps: float) -> None:
-    trainer = {"limit_train_batches": 1.0, "max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1} | options
     module = module_of()
-    module._trainer = SimpleNamespace(**trainer, datamodule=SimpleNamespace(batches_per_epoch=lambda: 10))
+    module._trainer = trainer_of_30_steps(**options)
     assert module._total_steps() == steps
+
+
+def test_the_optimizer_and_its_warm_up_are_as_they_are_given() -> None:
+    options = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.03, "optimizer_options": {"momentum": 0.5}}
+    module = module_of(**options, warmup=0.1)
+    module._trainer = trainer_of_30_steps()
+    (group,) = module.configure_optimizers()["optimizer"].param_groups
+    # a tenth of 30 steps is below the full rate, which comes with the fourth
+    assert group["lr"] == pytest.approx(0.1 / 4) and group["initial_lr"] == 0.1
+    assert (group["weight_decay"], group["momentum"]) == (0.03, 0.5)
 
 
 @pytest.mark.parametrize(

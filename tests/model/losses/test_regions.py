@@ -29,10 +29,13 @@ def test_options_of_region_losses_by_hand(two):
     # SMP adds it to numerator and denominator of the index of Tversky: (TP + 1) / (TP + (FP + FN) / 2 + 1)
     assert with_options("dice", smooth=1) == pytest.approx(1 - 2.25 / (1.25 + 0.5 + 1))
     assert with_options("jaccard", log_loss=True) == pytest.approx(-log(1.25 / 2.25))
+    assert with_options("jaccard", smooth=1) == pytest.approx(1 - 2.25 / 3.25)
     tversky = 1 - 1.25 / (1.25 + 0.3 * 0.25 + 0.7 * 0.75)
     assert with_options("tversky", alpha=0.3, beta=0.7) == pytest.approx(tversky)
     assert with_options("tversky", alpha=0.3, beta=0.7, gamma=2) == pytest.approx(tversky**2)
     assert with_options("tversky", alpha=0.3, beta=0.7, gamma=0.75) == pytest.approx(tversky**0.75)
+    smoothed = 1 - 2.25 / (1.25 + 0.3 * 0.25 + 0.7 * 0.75 + 1)
+    assert with_options("tversky", alpha=0.3, beta=0.7, smooth=1) == pytest.approx(smoothed)
 
 
 def test_dice_of_several_classes_by_hand(three):

@@ -46,6 +46,13 @@ def test_cldice_by_hand(two, sure, columns, expected):
     assert float(loss(sure(line(*columns), two, 30), bar())) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_bar_has_no_centre_line_for_cldice_before_it_is_eroded(two, sure):
+    gap = sure(line(2, 3, 4, 6, 7, 8), two, 30)
+    for iterations, expected in ((0, 0), (1, 1 - 2 * (5 / 6) / (1 + 5 / 6))):
+        loss = Loss({"cldice": 1}, two, None, {"cldice": {"iterations": iterations}})
+        assert float(loss(gap, bar())) == pytest.approx(expected, abs=1e-6)
+
+
 def test_skeleton_recall_by_hand(two, three, cost):
     # probability 3/4 at four pixels of the line and 1/4 at three; what is beside it costs nothing
     mask = line(*range(2, 9))
@@ -60,6 +67,20 @@ def test_skeleton_recall_by_hand(two, three, cost):
     both = torch.cat([mask, 2 * mask])
     expected = 1 - (1 / 4 + 1 / 2) / 2
     assert float(cost(Loss({"skeleton_recall": 1}, three), logits.expand(2, 3, 9, 11), both)) == pytest.approx(expected)
+
+
+def test_what_lies_beyond_the_tube_costs_nothing(two, cost, sure):
+    mask = torch.zeros(1, 15, 40, dtype=torch.int64)
+    mask[:, 4:11, 5:35] = 1  # 7 high: the middle is row 7
+    found = mask.clone()
+    found[:, [5, 9], 12:28] = 0  # two rows away from it
+
+    def with_tube(tube):
+        options = {"skeleton_recall": {"tube": tube}}
+        return float(cost(Loss({"skeleton_recall": 1}, two, None, options), sure(found, two, 30), mask))
+
+    assert with_tube(1) == pytest.approx(0, abs=1e-6)
+    assert with_tube(2) > 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Every network at every size, what it learns, and the errors of those that cannot be built."""
 
+import json
+import math
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +16,7 @@ from segmentation.errors import InputError
 from segmentation.model.module import SegmentationModule
 from segmentation.model.networks.any_size import AnySize
 from segmentation.model.networks.build import ARCHITECTURES, build_network, usual_encoder
+from segmentation.model.predictor import load
 
 TINY = "tu-test_resnet.r160_in1k"
 
@@ -21,8 +25,16 @@ ENCODERS = {"Segformer": "mit_b0", "SwinUnet": "tu-swin_tiny_patch4_window7_224"
 
 SLIM: dict[str, dict[str, object]] = {
     "PlainUnet": {"width": 4},
+    "UnetPlusPlus": {"decoder_channels": [16, 8, 8, 4, 4]},
+    "MAnet": {"decoder_channels": [16, 8, 8, 4, 4], "decoder_pab_channels": 8},
+    "DeepLabV3": {"decoder_channels": 16},
+    "PAN": {"decoder_channels": 8},
+    "UPerNet": {"decoder_channels": 16},
     "DPT": {"decoder_intermediate_channels": [8, 8, 16, 16], "decoder_fusion_channels": 16},
 }
+
+TRAINED = ("PlainUnet", "Unet", "FCN", "FPN", "PSPNet", "DeepLabV3Plus", "Segformer")
+"""Networks that other tests train through the command line: in this file and in those whose subject needs one."""
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -36,6 +48,7 @@ def build(name: str, in_channels: int = 3, out_channels: int = 4, **options: obj
 def test_every_network_takes_small_images_and_any_channels(name):
     for in_channels, out_channels in ((1, 4), (4, 1)):
         network = build(name, in_channels, out_channels)
+        assert network.fixed is None
         for size in ((1, 1), (31, 40)):
             with torch.inference_mode():
                 logits = network(torch.rand(2, in_channels, *size))
@@ -60,6 +73,18 @@ def test_every_network_learns(name):
         nn.utils.clip_grad_norm_(network.parameters(), 1e-3)  # small enough a step to go downhill
         optimizer.step()
     assert losses[2] < losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in TRAINED])
+def test_every_network_is_trained_by_its_name_and_labels_images_of_another_size(name, run, quick, synthetic):
+    small = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.num_sanity_val_steps", 0)
+    network = ("--model.network", name, "--model.network_options", json.dumps(SLIM.get(name, {})))
+    encoder = ("--model.encoder", ENCODERS.get(name, TINY), "--model.optimizer", "sgd")  # without a state to write
+    assert run("fit", *synthetic, *quick, *small, *network, *encoder, "--run_folder", "run") == 0
+    predictor = load("run/checkpoints/best.ckpt")
+    image = np.random.default_rng(0).integers(0, 256, (41, 70), np.uint8)
+    assert predictor(image).shape == (41, 70)
+    assert np.ptp(predictor.probabilities(image)[1]) > 0
 
 
 @pytest.mark.parametrize("name", ["PlainUnet", "Unet", "FCN", "DeepLabV3Plus", "Segformer", "SwinUnet", "PAN"])
@@ -92,6 +117,38 @@ def test_pan_is_padded_to_what_its_pyramid_can_halve_three_times():
     assert network.shortest == 256
     with torch.inference_mode():
         assert network(torch.rand(1, 3, 5, 140)).shape == (1, 4, 5, 140)
+
+
+def assert_uniform(layers, bound):
+    """The weights of each layer fill the interval from -bound to bound; ``bound(fan_in, fan_out)``."""
+    assert layers
+    for layer in layers:
+        fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+        assert 0.8 < layer.weight.abs().max().item() / bound(fan_in, fan_out) <= 1
+
+
+def convolutions(network, *kinds):
+    return [module for module in network.modules() if isinstance(module, kinds or nn.Conv2d)]
+
+
+@pytest.mark.parametrize(
+    "name", ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "UPerNet", "Segformer"]
+)
+def test_most_decoders_of_smp_begin_kaiming_uniform_and_their_heads_xavier_uniform(name):
+    torch.manual_seed(0)
+    network = build(name).network
+    assert_uniform(convolutions(network.decoder), lambda fan_in, _: math.sqrt(6 / fan_in))
+    (head,) = convolutions(network.segmentation_head)
+    assert_uniform([head], lambda fan_in, fan_out: math.sqrt(6 / (fan_in + fan_out)))
+    assert not head.bias.any()
+
+
+@pytest.mark.parametrize("name", ["PlainUnet", "FCN", "DeepLabV3", "DeepLabV3Plus"])
+def test_other_decoders_begin_as_torch_initialises_a_convolution(name):
+    torch.manual_seed(0)
+    network = build(name).network
+    network.encoder = nn.Identity()
+    assert_uniform(convolutions(network, nn.Conv2d, nn.ConvTranspose2d), lambda fan_in, _: 1 / math.sqrt(fan_in))
 
 
 def test_random_weights_follow_the_seed():
@@ -213,6 +270,7 @@ def test_an_encoder_that_takes_no_images_of_any_size_is_refused_before_the_first
 
 def test_dpt_takes_any_size_with_a_transformer_made_for_one():
     network = build_network("DPT", "tu-vit_tiny_patch16_224", None, 3, 1, {}).eval()
+    assert network.fixed is None
     with torch.inference_mode():
         assert network(torch.rand(1, 3, 50, 130)).shape == (1, 1, 50, 130)
 
