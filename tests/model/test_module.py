@@ -96,7 +96,8 @@ def test_each_image_of_a_batch_is_scored_with_maps_of_its_own(monkeypatch: pytes
 def trainer_of_30_steps(**options: Any) -> SimpleNamespace:
     """What a module asks of its trainer: 3 epochs of 10 batches, unless the options say otherwise."""
     usual = {"limit_train_batches": 1.0, "max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 1}
-    return SimpleNamespace(**usual | options, datamodule=SimpleNamespace(batches_per_epoch=lambda: 10))
+    data = SimpleNamespace(batches_per_epoch=lambda: 10)
+    return SimpleNamespace(**usual | options, datamodule=data, gradient_clip_val=None)
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,8 @@ def _print(comparison: Comparison, out: Path) -> None:
 
 
 def _table(comparison: Comparison, place: int, name: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("score", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # of 80 columns
+    table.add_column("score", no_wrap=True)
     for title in (comparison.names[0], name):
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("mean over images (95 %)", "p", "better/worse/equal"):

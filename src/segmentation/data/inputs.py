@@ -104,7 +104,10 @@ def _check_names(found: Iterable[tuple[Path, Path]]) -> None:
         by_name.setdefault(name, []).append(path)
     clashes = [" and ".join(map(str, paths)) for paths in by_name.values() if len(paths) > 1]
     if clashes:
-        raise InputError(f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out")
+        raise InputError(
+            f"these inputs would share a result: {'; '.join(clashes)}; predict them into different --out, or stack parts of "
+            "one image as channels of one file"
+        )
 
 
 def _told(text: str) -> str:

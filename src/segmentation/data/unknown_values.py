@@ -48,7 +48,10 @@ def unknown_values(errors: Sequence[UnknownValuesError]) -> list[Problem]:
         for value, count in masks.most_common(5)
     ]
     more = f" and {len(masks) - 5} more values" if len(masks) > 5 else ""
-    fault = f"mask values without a meaning: {', '.join(told)}{more}; the masks hold {_listed(values, sorted(found))}, {_meant(values)}"
+    what = (
+        f"mask values without a meaning: {', '.join(told)}{more}" if told else "every pixel is of one class or ignored"
+    )
+    fault = f"{what}; the masks hold {_listed(values, sorted(found))}, {_meant(values)}"
     return [Problem(fault, tuple(str(error.part) for error in errors), _cure(values, sorted(found), sorted(masks)))]
 
 

@@ -62,8 +62,8 @@ def prune_channels(network: AnySize, in_channels: int, share: float) -> Widths:
             raise ValueError("its logits would have another shape")
     except (RuntimeError, ValueError, IndexError, KeyError, AssertionError, AttributeError) as error:
         raise InputError(
-            f"this network cannot be pruned ({type(error).__name__}: {str(error).splitlines()[0]}); "
-            "Unet, PlainUnet and DeepLabV3Plus with a resnet or mobilenet can"
+            f"{type(inner).__name__} cannot be pruned ({type(error).__name__}: {str(error).splitlines()[0]}); PlainUnet can, and "
+            "Unet, UnetPlusPlus, Linknet, FCN, PSPNet, DeepLabV3, DeepLabV3Plus and PAN with a resnet, efficientnet or mobilenet"
         ) from error
     after = widths_of(inner)
     changed = {name: numbers for name, numbers in after.items() if numbers != before[name]}

@@ -289,7 +289,8 @@ class Predictor:
         pixels: Any = image if isinstance(getattr(image, "dtype", None), np.dtype) else np.asarray(image)
         shape = pixels.shape
         if len(shape) not in (2, 3) or (*shape, 1)[2] != self.in_channels or 0 in shape:
-            wanted = "(H, W) or (H, W, 1)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
+            all_of = f"(H, W, {self.in_channels}), parts in several files as channels of one"
+            wanted = "(H, W) or (H, W, 1)" if self.in_channels == 1 else all_of
             raise InputError(f"the image has the shape {shape}; the network takes {wanted}")
         for network in self.networks:
             network.description.intensity.check(pixels.dtype)

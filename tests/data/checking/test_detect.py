@@ -172,7 +172,7 @@ def test_several_ways_and_none_say_what_was_seen_and_what_settles_it(shared_data
         source_of(shared_data / "labelme-voc")
     assert "labelme files" in str(several.value) and "PASCAL VOC" in str(several.value)
     assert f"check --root {shared_data / 'labelme-voc/data_annotated'}" in str(several.value)
-    with pytest.raises(InputError, match="is not recognised") as nothing:
+    with pytest.raises(InputError, match="is not recognised: no images at all, ") as nothing:
         source_of(tmp_path)
     for error in (several, nothing):
         assert "data.source" in str(error.value) and "give as root the folder" in str(error.value)

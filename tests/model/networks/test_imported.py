@@ -93,6 +93,8 @@ def test_what_is_no_such_network_is_refused_with_the_reason(name, message):
 def test_an_option_that_it_does_not_take_is_refused():
     with pytest.raises(InputError, match=r"small.Small cannot be built with .*'depth': 3.*unexpected keyword argument"):
         build("Small", depth=3)
+    with pytest.raises(InputError, match=r"did you mean 'in_channels'"):
+        build("Small", in_chanels=3)
 
 
 @pytest.mark.parametrize("path", ["no_such_file.Net", "own_networks.big.Net"])

@@ -120,9 +120,9 @@ def _seen(root: Path, most: int = 4) -> str:
     folders = sorted(list_files(root).images.items(), key=lambda item: -len(item[1]))[:most]
     told = [f"{len(names)} images in {folder or '.'}/" for folder, names in folders]
     beside = [path.name for path in root.absolute().parent.iterdir() if path.is_dir() and role(path.name) == "mask"]
-    if beside and role(root.absolute().name) != "mask":
+    if told and beside and role(root.absolute().name) != "mask":
         told.append(f"{beside[0]}/ lies beside it (check --root {shlex.quote(str(root.parent))} sees both)")
-    return "".join(f"{part}, " for part in told)
+    return "".join(f"{part}, " for part in told or ["no images at all"])
 
 
 def _is_own(table: Path, folder: Path) -> bool:

@@ -210,7 +210,7 @@ def _split(labelled: Sequence[Sample], lists: Lists | None, classes: Classes, fa
         reason = (
             "neighbouring slices look alike: the last fifth validates as a whole, not slices between those trained on"
         )
-        return [Choice("data.folds", 5, reason), Choice("data.fold", 4)], pool - pool // 5
+        return [Choice("data.folds", 5, reason), Choice("data.fold", 4)], pool * 4 // 5
     rare = [
         name
         for name, share in zip(classes.names, facts.class_images, strict=True)

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from segmentation.errors import InputError
+from segmentation.errors import InputError, nearest
 from segmentation.model.networks.any_size import AnySize
 
 
@@ -32,8 +33,12 @@ def imported_network(path: str, in_channels: int, out_channels: int, options: di
     try:
         network = build(in_channels=in_channels, classes=out_channels, **options)
     except Exception as error:
+        known = list(signature(build).parameters) if "unexpected keyword" in str(error) else list(options)
+        unknown = "".join(nearest(name, known) for name in options if name not in known)
         arguments = {"in_channels": in_channels, "classes": out_channels} | options
-        raise InputError(f"model.network {path} cannot be built with {arguments} ({first_line(error)})") from error
+        raise InputError(
+            f"model.network {path} cannot be built with {arguments} ({first_line(error)}){unknown}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise InputError(f"model.network {path} makes a {type(network).__name__}; give a torch.nn.Module")
     stride = getattr(network, "stride", 32)
