@@ -70,7 +70,6 @@ def run(args: list[str]) -> int:
     """
     # experiments stay on this machine unless the user says WANDB_MODE=online
     os.environ.setdefault("WANDB_MODE", "offline")
-    quieten()
     try:
         return SegmentationCLI(with_file(args)).status
     finally:
@@ -87,6 +86,7 @@ class SegmentationCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str]) -> None:
+        quieten()
         self.status = 0
         self.command = args[0]
         self.beside = config_beside(args)

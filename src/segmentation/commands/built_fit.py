@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 from lightning import Trainer
 
-from segmentation.callbacks.loggers import quieten
 from segmentation.cli import SegmentationCLI
 from segmentation.commands.out import check_files
 from segmentation.errors import InputError
@@ -39,7 +38,6 @@ class BuiltFit(SegmentationCLI):
     """
 
     def __init__(self, args: Sequence[str], scratch: Path, **trainer: Any) -> None:
-        quieten()
         self.options = {
             "default_root_dir": scratch,
             "logger": False,

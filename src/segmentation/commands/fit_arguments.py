@@ -6,7 +6,6 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 
 from segmentation.callbacks import runs
-from segmentation.callbacks.loggers import quieten
 from segmentation.cli import SegmentationCLI
 from segmentation.errors import InputError
 
@@ -25,7 +24,6 @@ class FitArguments(SegmentationCLI):
     """
 
     def __init__(self, args: list[str]) -> None:
-        quieten()
         super().__init__(["fit", *args])
 
     @property

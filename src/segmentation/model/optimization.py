@@ -67,15 +67,14 @@ def build_optimizer(
         if option not in accepted or option == "params":
             free = [argument for argument in accepted if argument not in ("params", "lr", "weight_decay")]
             raise InputError(f"model.optimizer_options: {name} takes no {option!r}" + nearest(option, free))
-    one_kernel = (
-        fused and name in TORCH_OPTIMIZERS and "fused" in accepted and not {"foreach", "differentiable"} & set(options)
-    )
+    has_kernel = name in TORCH_OPTIMIZERS and "fused" in accepted
+    one_kernel = fused and has_kernel and options.keys().isdisjoint(("foreach", "differentiable"))
     arguments = {"lr": lr, "weight_decay": weight_decay} | ({"fused": True} if one_kernel else {}) | options
     try:
         built = optimizer(parameters, **{key: value for key, value in arguments.items() if key in accepted})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise InputError(f"model.optimizer {name} refuses {arguments} ({error})") from error
-    if name in TORCH_OPTIMIZERS and "fused" in accepted:
+    if has_kernel:
         built.register_load_state_dict_pre_hook(_in_own_kernel)
     return built
 
