@@ -113,18 +113,41 @@ def test_gradients_of_a_fused_optimizer_that_cannot_be_clipped_are_refused(
     assert "trainer.gradient_clip_val clips no gradients of a fused optimizer" in capsys.readouterr().err
 
 
-class Full(Callback):
-    """As a GPU whose memory does not hold the batch."""
+class Fails(Callback):
+    """As a GPU does at the first batch."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
     def on_train_batch_start(self, *_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more lines")
+        raise self.error
 
 
-def test_a_full_gpu_is_told_with_what_needs_less(
-    run: Callable[..., int], synthetic, quick, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more lines"),
+            "error: the memory of the GPU is full: give a smaller data.batch_size",
+        ),
+        (
+            RuntimeError(
+                "cumsum_cuda_kernel does not have a deterministic implementation, but you set ...\nand more lines"
+            ),
+            "error: trainer.deterministic: true is more than this network and loss can on a GPU; give warn",
+        ),
+    ],
+)
+def test_what_a_gpu_refuses_is_told_with_the_cure(
+    run: Callable[..., int],
+    synthetic,
+    quick,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    told: str,
 ) -> None:
-    monkeypatch.setattr(cli, "WarnOneClass", Full)
+    monkeypatch.setattr(cli, "WarnOneClass", lambda: Fails(error))
     assert run("fit", *synthetic, *quick) == 1
     message = capsys.readouterr().err
-    assert "error: the memory of the GPU is full: give a smaller data.batch_size" in message
-    assert "Tried to allocate 2.00 GiB" in message and "more lines" not in message
+    assert told in message and f"({str(error).splitlines()[0]})" in message and "more lines" not in message

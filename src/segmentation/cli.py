@@ -319,12 +319,12 @@ class SegmentationCLI(LightningCLI):
             rank_zero_info(messages.stopped(self.command, self.folder))
         except MisconfigurationException as error:
             raise InputError(str(error).splitlines()[0]) from error
-        except torch.OutOfMemoryError as error:
+        except BaseException as error:
             self._end_other_processes()
-            raise InputError(messages.out_of_memory(subcommand, error)) from error
-        except BaseException:
-            self._end_other_processes()
-            raise
+            cure = messages.cure_of(error, subcommand)
+            if cure is None:
+                raise
+            raise InputError(f"{cure} ({str(error).splitlines()[0]})") from error
 
     def _end_other_processes(self) -> None:
         """Those of this training on this machine would wait for this one on their GPUs."""

@@ -4,6 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
+import torch
 from lightning import LightningModule, Trainer
 
 from segmentation.callbacks.checkpoints import FOLDER, Checkpoints
@@ -53,19 +54,19 @@ def finished(folder: Path, checkpoints: Checkpoints, counts: bool) -> str:
     )
 
 
-def out_of_memory(command: str, error: Exception) -> str:
-    """What helps when a GPU's memory is full.
+def cure_of(error: BaseException, command: str) -> str | None:
+    """What helps against an error of torch on a GPU; None where it is another's.
 
     Args:
+        error: What ended the command.
         command: fit, validate or test.
-        error: Of torch.
     """
-    smaller = (
-        "give a smaller data.batch_size, with trainer.accumulate_grad_batches for the same effect, or a smaller data.crop"
-        if command == "fit"
-        else "give a smaller model.tile"
-    )
-    return f"the memory of the GPU is full: {smaller} ({str(error).splitlines()[0]})"
+    if isinstance(error, torch.OutOfMemoryError):
+        smaller = "data.batch_size, with trainer.accumulate_grad_batches for the same effect, or a smaller data.crop"
+        return f"the memory of the GPU is full: give a smaller {smaller if command == 'fit' else 'model.tile'}"
+    if isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error):
+        return "trainer.deterministic: true is more than this network and loss can on a GPU; give warn, or leave it out"
+    return None
 
 
 def stopped(command: str, folder: Path) -> str:
