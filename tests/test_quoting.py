@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segmentation.data.sources.folder import FolderSource
 from segmentation.errors import InputError
@@ -69,5 +70,6 @@ def test_the_check_of_a_folder_can_be_typed(run: Run, tmp_path: Path, capsys: Ca
     with pytest.raises(InputError, match=r"check --root '.*/my set' write a config"):
         FolderSource(tmp_path / "my set").samples()
     (tmp_path / "my set" / "masks").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "my set" / "pictures" / "a.png")
     assert run("check", "--root", tmp_path / "my set" / "pictures") == 1
     assert f"check --root '{tmp_path / 'my set'}' sees both" in capsys.readouterr().err
