@@ -1,4 +1,4 @@
-"""What there is of each fold of a cross-validation: finished, begun, or new; how a run of any such command goes on."""
+"""What there is of each fold of a cross-validation: finished, begun, or new; how a run that was cut goes on."""
 
 import shutil
 from collections.abc import Mapping, Sequence
